@@ -1,0 +1,92 @@
+"""Where images come from: one source a file, found by its name.
+
+A source is a module here with a function `load(...) -> Dataset` whose keywords are the source's options, typed. One
+that needs to be told what to load (`torchvision:CIFAR100`) takes that as its only positional argument. Adding a file
+adds a source: nothing else has to know.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from pydantic import ValidationError, validate_call
+
+from lorastream.data.images import Dataset
+from lorastream.errors import DataError, Fault, unknown_name
+
+
+def names() -> list[str]:
+    """Return the names of all sources."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+
+
+def summary(name: str) -> str:
+    """Return the first line of a source's description, without loading the source.
+
+    Raises:
+        DataError: there is no such source.
+    """
+    _check_known(name)
+    tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+def load(spec: str, **options: object) -> Dataset:
+    """Load a dataset.
+
+    Args:
+        spec: a source (`digits`), with what it should load where it needs that (`torchvision:CIFAR100`, `hf:beans`).
+        options: of the source; text is read as the type that the option has.
+
+    Raises:
+        DataError: the source, an option or a value is unknown or missing (all such faults at once), or the data are not
+            as they must be.
+        MissingExtraError: the source needs a package that is not installed.
+    """
+    name, colon, argument = spec.partition(":")
+    _check_known(name)
+    source = _load_function(name)
+    parameters = inspect.signature(source).parameters
+    takes_argument = any(p.kind is p.POSITIONAL_ONLY for p in parameters.values())
+    if takes_argument != bool(argument) or (colon and not argument):
+        raise DataError(
+            f"data source {spec!r}",
+            expected=f"'{name}:' and what to load" if takes_argument else f"'{name}' alone",
+            got=repr(spec),
+            next_step=summary(name),
+        )
+    positional = [argument] if takes_argument else []
+    try:
+        return validate_call(source)(*positional, **options)
+    except ValidationError as error:
+        choices = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+        raise DataError.of(_faults(name, error, choices)) from None
+
+
+def _check_known(name: str) -> None:
+    if name not in names():
+        raise DataError.of([unknown_name("data source", kind="data source", got=name, choices=names())])
+
+
+def _load_function(name: str) -> Callable[..., Dataset]:
+    module = importlib.import_module(f"{__name__}.{name}")
+    return cast("Callable[..., Dataset]", module.load)
+
+
+def _faults(name: str, error: ValidationError, choices: list[str]) -> list[Fault]:
+    faults: list[Fault] = []
+    for detail in error.errors(include_url=False):
+        option = str(detail["loc"][0])
+        where = f"data source {name}, option {option}"
+        if detail["type"] == "unexpected_keyword_argument":
+            faults.append(unknown_name(where, kind=f"known option of {name}", got=option, choices=choices))
+        elif detail["type"].startswith("missing"):
+            faults.append(Fault(where, "a value", "none", f"set data.{option}=..."))
+        else:
+            faults.append(Fault(where, detail["msg"], repr(detail["input"]), f"correct data.{option}"))
+    return faults
