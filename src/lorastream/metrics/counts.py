@@ -1,0 +1,31 @@
+"""Figures about single classes, from integer counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(labels: Sequence[int], predictions: Sequence[int], *, n_classes: int) -> NDArray[np.int64]:
+    """Count how often class i was taken for class j.
+
+    Args:
+        labels: true class of every image, 0 to n_classes - 1.
+        predictions: predicted class of the same images.
+        n_classes: number of classes.
+
+    Returns:
+        Integer counts [n_classes, n_classes]; rows are true classes.
+    """
+    pairs = np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predictions, dtype=np.int64)
+    return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes).astype(np.int64)
+
+
+def per_class_accuracy(confusion: NDArray[np.int64]) -> list[float | None]:
+    """Return the accuracy of every class, in [0, 1]; None for a class without test images."""
+    return [
+        float(row[i]) / int(row.sum()) if row.sum() else None
+        for i, row in enumerate(np.asarray(confusion, dtype=np.int64))
+    ]

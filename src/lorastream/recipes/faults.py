@@ -1,0 +1,163 @@
+"""Pydantic's complaints about a recipe as faults: where, what may stand there, what stood there, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from lorastream.errors import Fault, RecipeError, nearest, unknown_name
+from lorastream.recipes.schema import DataSection, Recipe
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_LONGEST_GOT = 60
+_SLIP = 0.8  # how alike two keys are when one is the other misspelt
+_FREE_BELOW = {"data": 2, "method": 2, "methods": 3}
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the keys of a recipe were written.
+
+    Attributes:
+        file: name of the file.
+        moved: key in the resolved recipe -> key in the file, for what `methods.<name>` laid over it.
+        overridden: keys given as overrides.
+    """
+
+    file: str
+    moved: Mapping[str, str] = field(default_factory=dict[str, str])
+    overridden: frozenset[str] = frozenset()
+
+    def where(self, key: str) -> str:
+        """Say where a key was written."""
+        plain = key.partition("[")[0]
+        # An override also answers for the tables on its way and for what it holds.
+        if any(f"{plain}.".startswith(f"{given}.") or f"{given}.".startswith(f"{plain}.") for given in self.overridden):
+            return f"override {key}"
+        return f"{self.file}: {self.moved.get(plain, plain)}{key.removeprefix(plain)}"
+
+
+def faults_of(error: ValidationError, origin: Origin) -> list[Fault]:
+    """Turn every complaint into a fault."""
+    return [fault for details in error.errors() for fault in _faults_of(details, origin)]
+
+
+def slips(document: Mapping[str, Any], origin: Origin) -> list[Fault]:
+    """Find keys of `[data]` that would go to the source as its options, but look like a key of the section misspelt."""
+    data = document.get("data")
+    known = set(DataSection.model_fields)
+    further = set(cast("dict[str, Any]", data)) - known if isinstance(data, dict) else set[str]()
+    kind = "key of [data] or option of the source"
+    return [
+        unknown_name(origin.where(f"data.{key}"), kind=kind, got=key, choices=known)
+        for key in sorted(further)
+        if difflib.get_close_matches(key, known, cutoff=_SLIP)
+    ]
+
+
+def _faults_of(details: ErrorDetails, origin: Origin) -> list[Fault]:
+    key = _key(details["loc"])
+    where = origin.where(key)
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, RecipeError):
+        return [Fault(origin.where(f.where), f.expected, f.got, f.next_step) for f in cause.faults]
+    if details["type"] == "extra_forbidden":
+        return [_unknown_key(details, where)]
+    form = _form(details["loc"])
+    if details["type"] == "missing":
+        example = f"add a section [{key}]" if "properties" in form or "$ref" in form else f"add {key} = ..."
+        return [Fault(where, str(form.get("description", "this key")).replace("`", ""), "nothing", example)]
+    if details["type"] == "finite_number":
+        return [Fault(where, "a finite number", _shown(details["input"]), "give a number that is not nan or inf")]
+    return [Fault(where, _phrase(form), _shown(details["input"]), _next_step(key, form, details["input"]))]
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """Return a dotted key, `stream.sizes[1]`, without what pydantic adds about free values."""
+    depth = _FREE_BELOW.get(str(location[0]) if location else "")
+    text = ""
+    for part in location[:depth]:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _unknown_key(details: ErrorDetails, where: str) -> Fault:
+    *path, key = (str(part) for part in details["loc"])
+    section = _section(path[0]) if path else Recipe
+    kind = f"key of [{path[0]}]" if path else "section or key of a recipe"
+    choices = set(section.model_fields) if section else set[str]()
+    return unknown_name(where, kind=kind, got=key, choices=choices)
+
+
+def _section(name: str) -> type[BaseModel] | None:
+    annotation = Recipe.model_fields[name].annotation if name in Recipe.model_fields else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _form(location: tuple[int | str, ...]) -> dict[str, Any]:
+    """Return the JSON schema of the key, its entry in a list where the location says so; empty where it is free."""
+    section = _section(str(location[0])) if location else None
+    if section is None or len(location) == 1:
+        return section.model_json_schema() if section else _property(Recipe, str(location[0]) if location else "")
+    form = _property(section, str(location[1]))
+    for part in location[2:]:
+        if isinstance(part, int):
+            arrays = [option for option in form.get("anyOf", [form]) if "items" in option]
+            form = arrays[0]["items"] if arrays else {}
+    return form
+
+
+def _property(model: type[BaseModel], key: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", model.model_json_schema()["properties"].get(key, {}))
+
+
+def _phrase(form: Mapping[str, Any]) -> str:
+    """Say in words what a JSON schema allows."""
+    if "enum" in form:
+        return f"one of {', '.join(map(str, form['enum']))}"
+    if "anyOf" in form:
+        return " or ".join(_phrase(option) for option in form["anyOf"] if option.get("type") != "null")
+    bounds = " and ".join(f"{sign} {_number(form[name])}" for name, sign in _BOUNDS.items() if name in form)
+    kind = _TYPES.get(str(form.get("type")), "text, a number, true or false, a list or a table")
+    entries = f" of entries that are each {_phrase(form['items'])}" if "items" in form else ""
+    filled = " that is not empty" if "minLength" in form or "minItems" in form else ""
+    return f"{kind}{entries}{filled} {bounds}".rstrip()
+
+
+def _number(bound: float) -> str:
+    return "2**32" if bound == 2**32 else f"{bound:g}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as TOML spells it, cut to one line."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= _LONGEST_GOT else f"{text[:_LONGEST_GOT]}..."
+
+
+def _next_step(key: str, form: Mapping[str, Any], got: object) -> str:
+    near = nearest(got, map(str, form.get("enum", []))) if isinstance(got, str) else []
+    if near:
+        return f"did you mean {' or '.join(repr(name) for name in near)}?"
+    example = form.get("default", form["enum"][0] if "enum" in form else None)
+    if example is None:
+        return f"give {_phrase(form)}" + (", or leave it out" if "default" in form else "")
+    return f"for example {key} = {_shown(example)}"

@@ -1,0 +1,6 @@
+"""What people look at: tables of finished runs. Reads records only, and loads no torch."""
+
+from lorastream.reports.tables import accuracy_matrices, closing_line, summary_table
+from lorastream.reports.text import as_json, markdown
+
+__all__ = ["accuracy_matrices", "as_json", "closing_line", "markdown", "summary_table"]

@@ -1,0 +1,71 @@
+"""The same figures for documents and for scripts: Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from lorastream.reports.groups import Figure, group
+from lorastream.reports.tables import COLUMNS, Spelling, closing_line
+from lorastream.reports.units import percent
+from lorastream.runs import RunRecord
+
+
+def markdown(records: Sequence[RunRecord]) -> str:
+    """Return the closing line, the summary and every accuracy matrix as Markdown; accuracies in percent."""
+    headings = ["recipe", "method", "seed", *COLUMNS]
+    rows = [
+        [entry.recipe, entry.label, ", ".join(map(str, entry.seeds))]
+        + [_cell(entry.figure(number), spelling) for number, spelling in COLUMNS.values()]
+        for entry in group(records)
+    ]
+    parts = [closing_line(records), _table(headings, rows), *map(_matrix, records)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(records: Sequence[RunRecord]) -> str:
+    """Return the groups of runs as JSON: mean and standard deviation over seeds; fractions, bytes, seconds."""
+    entries = [
+        {
+            "recipe": entry.recipe,
+            "method": entry.method,
+            "runs": [{"id": record.id, "seed": record.seed, "status": record.status} for record in entry.records],
+            "tasks": entry.n_tasks,
+            **{
+                _FIGURES[heading]: {"mean": figure.mean, "standard_deviation": figure.deviation}
+                for heading, (number, _) in COLUMNS.items()
+                for figure in (entry.figure(number),)
+            },
+        }
+        for entry in group(records)
+    ]
+    return json.dumps(entries, indent=1, allow_nan=False) + "\n"
+
+
+_FIGURES = {
+    "average accuracy": "average_accuracy",
+    "average incremental": "average_incremental_accuracy",
+    "forgetting": "forgetting",
+    "task-restricted": "task_restricted_average_accuracy",
+    "trainable": "trainable_parameters",
+    "stored": "stored_bytes",
+    "time": "training_seconds",
+}
+
+
+def _cell(figure: Figure, spelling: Spelling) -> str:
+    return spelling(figure.mean) + ("" if figure.deviation is None else f" ± {spelling(figure.deviation)}")
+
+
+def _matrix(record: RunRecord) -> str:
+    headings = [f"{record.method}, seed {record.seed}", *(f"task {k + 1}" for k in range(len(record.accuracy_matrix)))]
+    rows = [
+        [f"after task {t + 1}", *map(percent, row), *[""] * (len(record.accuracy_matrix) - t - 1)]
+        for t, row in enumerate(record.accuracy_matrix)
+    ]
+    return _table(headings, rows)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, [":--", *["--:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

@@ -1,0 +1,21 @@
+"""Counting by class: rows are the true classes, every image is counted once, a class without images has no accuracy."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorastream.metrics.counts import confusion_matrix, per_class_accuracy
+
+
+def test_by_hand() -> None:
+    confusion = confusion_matrix([0, 0, 0, 1, 3], [0, 0, 1, 0, 3], n_classes=4)
+    assert confusion.tolist() == [[2, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert per_class_accuracy(confusion) == [2 / 3, 0.0, None, 1.0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4))))
+def test_every_image_is_counted_once(pairs: list[tuple[int, int]]) -> None:
+    confusion = confusion_matrix([i for i, _ in pairs], [j for _, j in pairs], n_classes=5)
+    assert confusion.sum() == len(pairs)
+    assert confusion.trace() == sum(i == j for i, j in pairs)

@@ -1,0 +1,53 @@
+"""A write is whole or did not happen: whichever step fails, the old content is still there and nothing beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lorastream.errors import RunError
+from lorastream.runs import files
+from lorastream.runs.files import write_atomically
+
+
+@pytest.mark.parametrize("data", ["text ü", b"\x00bytes", ""])
+def test_what_is_written_is_read(tmp_path: Path, data: bytes | str) -> None:
+    write_atomically(tmp_path / "file", data)
+    assert (tmp_path / "file").read_bytes() == (data.encode() if isinstance(data, str) else data)
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        write_atomically(tmp_path / "file", content)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "new"
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    write_atomically(tmp_path / "file", "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((files.os, "fsync") if step == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(RunError, match="No space left on device"):
+        write_atomically(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_missing_folder_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(RunError):
+        write_atomically(tmp_path / "nowhere" / "file", "x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX")
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_atomically(tmp_path / "file", "x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "file")}
+    assert len(modes) == 1
