@@ -1,0 +1,180 @@
+"""A linear projection whose weight is composed once a step, whatever the number of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lorastream.adapters.low_rank import Adapter
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The output rows of a projection that one adapter moves: `first` to `last` (exclusive)."""
+
+    first: int
+    last: int
+
+    @property
+    def slice(self) -> slice:
+        """The same as a slice."""
+        return slice(self.first, self.last)
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen `nn.Linear` whose rows, or slices of them, take low-rank updates.
+
+    The forward pass is one ordinary matrix product with the composed weight. The gradients of the factors are written
+    by hand (`_FactorGradients`), so autograd never sees the composition.
+
+    Args:
+        base: the linear layer; its weight is not changed.
+        rows: for each adapter's name, the output rows that it moves. They must not overlap.
+
+    Attributes:
+        adapters: the adapters by name, e.g. `query` and `value` of a fused qkv projection.
+    """
+
+    def __init__(self, base: nn.Linear, rows: Mapping[str, Rows]) -> None:
+        super().__init__()
+        self.base = base
+        self.rows = dict(rows)
+        self.adapters = nn.ModuleDict(
+            {name: Adapter(base.in_features, r.last - r.first, base.weight) for name, r in rows.items()}
+        )
+        self._composed: tuple[tuple[Any, ...], Tensor] | None = None
+
+    @property
+    def in_features(self) -> int:
+        """Width of the input, as of the linear layer that it replaces."""
+        return self.base.in_features
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.base.out_features
+
+    def parts(self) -> list[tuple[Rows, Adapter]]:
+        """Return every adapter that holds an update, with the rows that it moves."""
+        found: list[tuple[Rows, Adapter]] = []
+        for name, rows in self.rows.items():
+            adapter = self.adapters[name]
+            if isinstance(adapter, Adapter) and adapter.ranks:
+                found.append((rows, adapter))
+        return found
+
+    def merged_linear(self) -> nn.Linear:
+        """Return a plain linear layer with all updates added to the weight; the layer here stays as it is."""
+        bias = self._bias()
+        merged = nn.Linear(self.in_features, self.out_features, bias=bias is not None, device="meta")
+        merged.weight = nn.Parameter(self.composed_weight(self.base.weight.dtype).clone(), requires_grad=False)
+        if bias is not None:
+            merged.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+        return merged
+
+    def composed_weight(self, dtype: torch.dtype) -> Tensor:
+        """Return `[out, in]`, the weight with all updates in it; composed anew only where something has changed."""
+        parts = self.parts()
+        base = self.base.weight
+        key = (dtype, base.device, id(base), base._version, *(a.versions() for _, a in parts))  # noqa: SLF001 (no public name)
+        if self._composed is None or self._composed[0] != key:
+            # An ordinary tensor even under inference mode, for a training step may follow before anything has changed.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                weight = base.detach().clone()
+                for rows, adapter in parts:
+                    weight[rows.slice] = adapter.compose(weight[rows.slice], adapter.column_scale())
+                self._composed = (key, weight.to(dtype))
+        return self._composed[1]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Project `inputs [..., in]` to `[..., out]`; under autocast in its type, else in the inputs' own."""
+        kind = inputs.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
+        inputs = inputs.to(dtype)
+        bias = self._bias()
+        outputs = F.linear(inputs, self.composed_weight(dtype), None if bias is None else bias.to(dtype))
+        learning = [(rows, a) for rows, a in self.parts() if a.live] if torch.is_grad_enabled() else []
+        if not learning:
+            return outputs
+        tensors = [t for _, a in learning for t in (a.down, a.up, a.column_scale())]
+        return _apply_factor_gradients(outputs, inputs, learning, tensors)
+
+    def _bias(self) -> Tensor | None:
+        return self.base.bias
+
+
+def _apply_factor_gradients(
+    outputs: Tensor, inputs: Tensor, learning: Sequence[tuple[Rows, Adapter]], tensors: Sequence[Tensor | None]
+) -> Tensor:
+    return _FactorGradients.apply(outputs, inputs, learning, *tensors)  # pyright: ignore[reportReturnType]
+
+
+class _FactorGradients(torch.autograd.Function):
+    """Pass the outputs on, and on the way back give the factors and scales of the adapters their gradients.
+
+    With x the inputs `[n, in]`, g the gradient of the outputs' rows `[n, out]`, D = down, U = up and s the scale, the
+    updates contribute x D' diag(s) U' to the outputs, so dD = diag(s) U' (g' x), dU = (g' x) D' diag(s) and
+    ds = diag(U' (g' x) D'). They are taken either through P = x D' and Q = g U, which costs little while the ranks are
+    few, or through the dense g' x, which costs the same at any number of tasks. (SD-LoRA equation 4; ours.)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 (torch gives it no type)
+        outputs: Tensor,
+        inputs: Tensor,
+        learning: Sequence[tuple[Rows, Adapter]],
+        *tensors: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(inputs)
+        ctx.learning = learning
+        ctx.scales = [scale.detach() for scale in tensors[2::3]]
+        return outputs.view_as(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (the same)
+        (gradient,) = gradients
+        (inputs,) = ctx.saved_tensors
+        inputs = inputs.reshape(-1, inputs.shape[-1])
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        found: list[Tensor | None] = [gradient, None, None]
+        for index, (rows, adapter) in enumerate(ctx.learning):
+            first = 3 + 3 * index
+            needs_scale = ctx.needs_input_grad[first + 2]
+            found.extend(_gradients(inputs, flat[:, rows.slice], adapter, ctx.scales[index], needs_scale=needs_scale))
+        return tuple(found)
+
+
+def _gradients(
+    inputs: Tensor, gradient: Tensor, adapter: Adapter, scale: Tensor, *, needs_scale: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the gradients of the live down and up and, where needed, of every column's scale."""
+    rank = adapter.ranks[-1]
+    columns = adapter.total_rank if needs_scale else rank
+    down = adapter.down_stack[-columns:].to(inputs.dtype)
+    up = adapter.up_stack[:, -columns:].to(inputs.dtype)
+    width = inputs.shape[1] + gradient.shape[1]
+    live_scale = scale[-rank:]
+    if (columns + rank) * width < inputs.shape[1] * gradient.shape[1]:
+        hidden = inputs @ down.mT
+        hidden_gradient = gradient @ up
+        scale_gradient = (hidden.float() * hidden_gradient.float()).sum(dim=0) if needs_scale else None
+        down_gradient = (hidden_gradient[:, -rank:].mT @ inputs).float() * live_scale[:, None]
+        up_gradient = (gradient.mT @ hidden[:, -rank:]).float() * live_scale
+    else:
+        dense = (gradient.mT @ inputs).float()
+        projected = adapter.up_stack[:, -columns:].float().mT @ dense
+        scale_gradient = (projected * adapter.down_stack[-columns:].float()).sum(dim=1) if needs_scale else None
+        down_gradient = projected[-rank:] * live_scale[:, None]
+        up_gradient = dense @ adapter.down_stack[-rank:].float().mT * live_scale
+    kind = adapter.scale.dtype
+    return (
+        down_gradient.to(kind),
+        up_gradient.to(kind),
+        None if scale_gradient is None else scale_gradient.to(kind),
+    )

@@ -1,0 +1,220 @@
+"""Put adapters on the projections of a network, and take them off again."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lorastream.adapters.adapted_linear import AdaptedLinear, Rows
+from lorastream.adapters.low_rank import Adapter, ColumnScaling
+from lorastream.errors import AdapterError
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which projections take updates, and on which of their output rows.
+
+    Attributes:
+        pattern: the linear layers by name, with `*` for any text: `blocks.*.attn.qkv`, `encoder.layer.*.query`.
+        part: which of `parts` equal row slices: 0 is the query of a fused qkv projection, 1 the key, 2 the value.
+        parts: the number of equal row slices in the weight: 3 for a fused qkv projection, 1 for a plain layer.
+        name: what the adapter is called, unique on its layer; `part0`, `part1`, ... unless given.
+    """
+
+    pattern: str
+    part: int = 0
+    parts: int = 1
+    name: str = ""
+
+    @property
+    def adapter_name(self) -> str:
+        """The name given, or the part's."""
+        return self.name or f"part{self.part}"
+
+
+class Adapters:
+    """All adapters of a network, handled together.
+
+    Args:
+        network: the module that they are attached to.
+        layers: the adapted layers by their dotted name in the network.
+    """
+
+    def __init__(self, network: nn.Module, layers: dict[str, AdaptedLinear]) -> None:
+        self.network = network
+        self.layers = layers
+        self.merged = False
+
+    def __len__(self) -> int:
+        return sum(len(layer.adapters) for layer in self.layers.values())
+
+    def items(self) -> Iterator[tuple[str, Adapter]]:
+        """Yield every adapter with its name, `layer/adapter`, in the network's order."""
+        for name, layer in self.layers.items():
+            for part, adapter in layer.adapters.items():
+                if isinstance(adapter, Adapter):
+                    yield f"{name}/{part}", adapter
+
+    def __iter__(self) -> Iterator[Adapter]:
+        return (adapter for _, adapter in self.items())
+
+    @property
+    def ranks(self) -> list[int]:
+        """The rank of every update so far, in order of arrival (the same on every projection)."""
+        return list(next(iter(self)).ranks)
+
+    @property
+    def live(self) -> bool:
+        """Whether the newest update learns."""
+        return any(adapter.live for adapter in self)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return what learns: the live factors of all projections."""
+        return [p for adapter in self for p in adapter.parameters()]
+
+    def grow(self, rank: int, *, generator: torch.Generator, up_std: float = 0.0) -> None:
+        """Append a live update to every projection; see `Adapter.grow`."""
+        for adapter in self:
+            adapter.grow(rank, generator=generator, up_std=up_std)
+
+    def freeze(self) -> None:
+        """Make the live updates past ones and all scales constant; the network's output does not change."""
+        for adapter in self:
+            adapter.freeze()
+
+    def thaw(self) -> None:
+        """Let the newest update of every projection learn again."""
+        for adapter in self:
+            adapter.thaw()
+
+    def clear(self) -> None:
+        """Drop all updates of every projection: the network is the pretrained one again."""
+        for adapter in self:
+            adapter.clear()
+
+    def scale_by(self, scaling: ColumnScaling | None) -> None:
+        """Let `scaling` compute the scale of every column from now on, until `freeze`."""
+        for adapter in self:
+            adapter.scaling = scaling
+
+    def merge(self) -> None:
+        """Replace every adapted layer by a plain linear layer with the updates added; `unmerge` undoes it exactly.
+
+        Raises:
+            AdapterError: they are merged already.
+        """
+        if self.merged:
+            raise AdapterError(
+                "adapters.merge", expected="adapters", got="they are merged already", next_step="call unmerge() first"
+            )
+        for name, layer in self.layers.items():
+            _replace(self.network, name, layer.merged_linear())
+        self.merged = True
+
+    def unmerge(self) -> None:
+        """Put the adapted layers back as they were, bit for bit; does nothing where nothing is merged."""
+        if self.merged:
+            for name, layer in self.layers.items():
+                _replace(self.network, name, layer)
+        self.merged = False
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that the adapters hold, by name, for saving: `down`, `up` and `scale` of each."""
+        found: dict[str, Tensor] = {}
+        for name, adapter in self.items():
+            up, down = zip(*adapter.factors(), strict=True) if adapter.ranks else ((), ())
+            found[f"{name}/up"] = torch.cat(up, dim=1) if up else adapter.up_stack
+            found[f"{name}/down"] = torch.cat(down, dim=0) if down else adapter.down_stack
+            found[f"{name}/scale"] = adapter.column_scale().detach()
+        return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
+
+    def load_tensors(self, tensors: dict[str, Tensor], ranks: list[int]) -> None:
+        """Take what `tensors` gave; nothing is live afterwards.
+
+        Args:
+            tensors: `NAME/up`, `NAME/down` and `NAME/scale` of every projection.
+            ranks: the rank of every update, in order of arrival.
+
+        Raises:
+            AdapterError: a projection is missing or of another shape.
+        """
+        for name, adapter in self.items():
+            if f"{name}/up" not in tensors:
+                raise AdapterError(
+                    "the stored adapters",
+                    expected=f"updates for '{name}'",
+                    got=f"{len(tensors)} tensors, none of them for it",
+                    next_step="load the model with the backbone and targets it was made with",
+                )
+            up, down, scale = (tensors[f"{name}/{part}"] for part in ("up", "down", "scale"))
+            adapter.load(up, down, scale, ranks)
+
+
+def attach(network: nn.Module, targets: Sequence[Target]) -> Adapters:
+    """Make every projection that a target names take low-rank updates; nothing is computed differently yet.
+
+    The weights of the projections stop learning. Everything else is left as it is.
+
+    Raises:
+        AdapterError: a pattern matches no linear layer, the rows do not divide, or a layer is adapted already.
+    """
+    rows: dict[str, dict[str, Rows]] = {}
+    for target in targets:
+        for name, layer in _matching(network, target):
+            taken = rows.setdefault(name, {})
+            taken[target.adapter_name] = _rows(name, layer, target, taken)
+    layers: dict[str, AdaptedLinear] = {}
+    for name, parts in rows.items():
+        base = network.get_submodule(name)
+        if isinstance(base, nn.Linear):
+            base.requires_grad_(requires_grad=False)
+            layers[name] = AdaptedLinear(base, parts)
+            _replace(network, name, layers[name])
+    return Adapters(network, layers)
+
+
+def _matching(network: nn.Module, target: Target) -> list[tuple[str, nn.Linear]]:
+    adapted = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, AdaptedLinear))
+    linear = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and not name.startswith(adapted)
+    }
+    found = [(name, module) for name, module in linear.items() if fnmatch.fnmatchcase(name, target.pattern)]
+    if not found:
+        raise AdapterError(
+            "attach, pattern",
+            expected="a pattern that matches linear layers such as " + ", ".join(list(linear)[:4]),
+            got=repr(target.pattern),
+            next_step="list the layers with `[name for name, _ in network.named_modules()]`",
+        )
+    return found
+
+
+def _rows(name: str, layer: nn.Linear, target: Target, taken: dict[str, Rows]) -> Rows:
+    if layer.out_features % target.parts or not 0 <= target.part < target.parts:
+        raise AdapterError(
+            f"attach, {name}",
+            expected=f"a part below the number of parts, and parts that divide the layer's {layer.out_features} rows",
+            got=f"part {target.part} of {target.parts}",
+            next_step="give `parts=3` for a fused qkv weight, `parts=1` for a plain layer",
+        )
+    size = layer.out_features // target.parts
+    rows = Rows(target.part * size, (target.part + 1) * size)
+    if any(rows.first < other.last and other.first < rows.last for other in taken.values()):
+        raise AdapterError(
+            f"attach, {name}",
+            expected="one adapter for each output row",
+            got=f"rows {rows.first} to {rows.last - 1} twice",
+            next_step="remove one of the targets that match this layer",
+        )
+    return rows
+
+
+def _replace(network: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, layer)

@@ -1,0 +1,1 @@
+"""Pretrained encoders, loaded by exact name, with what they want to see and where their projections are."""

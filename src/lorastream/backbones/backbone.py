@@ -1,0 +1,114 @@
+"""What every backbone is to the rest of the library: pictures in, features out, and named projections."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lorastream.backbones.projections import Projection
+from lorastream.data.transforms import InputSpec
+from lorastream.errors import Fault, MethodError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which backbone this is, so that it can be loaded again and a mistaken one refused.
+
+    Attributes:
+        name: the exact name: `glyph_vit`, a timm tag, or `hf:` and a name or folder.
+        weights: the file the weights came from; None where the name says it all.
+        image_size: side of the input in pixels.
+        sha256: over the names and values of all weights as loaded.
+        pretrained: False where the weights are random.
+    """
+
+    name: str
+    weights: str | None
+    image_size: int
+    sha256: str
+    pretrained: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+class Backbone(nn.Module):
+    """A pretrained encoder without its classifier.
+
+    Args:
+        network: maps images `[n, 3, s, s]` to features `[n, width]`.
+        spec: the input that it wants.
+        width: the number of features.
+        projections: where its projections are, by what they are: `query`, `key`, `value`, ...
+        name: its exact name.
+        weights: the file its weights came from, if any.
+        pretrained: False where its weights are random.
+
+    Attributes:
+        trained: whether its own weights have been changed by learning, so that they must be saved.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        spec: InputSpec,
+        width: int,
+        projections: Mapping[str, Sequence[Projection]],
+        name: str,
+        weights: str | None = None,
+        pretrained: bool = True,
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(requires_grad=False)
+        self.trained = False
+        self.spec = spec
+        self.width = width
+        self.projections = {kind: tuple(found) for kind, found in projections.items()}
+        self.identity = Identity(
+            name=name,
+            weights=weights,
+            image_size=spec.image_size,
+            sha256=weights_sha256(network),
+            pretrained=pretrained,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features `[n, width]` of normalised images `[n, 3, s, s]`."""
+        return self.network(images)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: a frozen encoder has no dropout and moves no running statistics."""
+        del mode
+        return super().train(mode=False)
+
+    def find(self, kinds: Sequence[str]) -> list[Projection]:
+        """Return where the projections of these kinds are.
+
+        Raises:
+            MethodError: the backbone has no projection of that kind.
+        """
+        where = f"method.targets, backbone {self.identity.name}"
+        faults: list[Fault] = [
+            unknown_name(where, kind="projection", got=kind, choices=self.projections)
+            for kind in kinds
+            if kind not in self.projections
+        ]
+        if faults:
+            raise MethodError.of(faults)
+        return [projection for kind in kinds for projection in self.projections[kind]]
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Return the SHA-256 over the names, shapes and values (float32) of a network's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,16 @@
+"""Arguments that several verbs take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe of the library (see `lorastream list`), or a TOML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Changes to the recipe, such as training.lr=1e-3.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -1,0 +1,199 @@
+"""Run a recipe: a stream of tasks learnt one after another, every class evaluated after each, all of it recorded."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+
+from lorastream.backbones.backbone import Backbone
+from lorastream.data.images import Dataset
+from lorastream.data.stream import Stream
+from lorastream.data.task import Task
+from lorastream.errors import CheckpointError, LorastreamError
+from lorastream.learner import Learner
+from lorastream.recipes import build
+from lorastream.recipes.schema import Recipe
+from lorastream.runs import environment, store
+from lorastream.runs.record import (
+    BackboneRecord,
+    DatasetRecord,
+    Device,
+    EpochResult,
+    RunRecord,
+    TaskResult,
+    now,
+)
+from lorastream.training.evaluate import Evaluation
+from lorastream.training.events import Listener, Preparing, nobody
+from lorastream.training.learn import Learnt
+
+MODEL = "model"
+
+
+def run(
+    recipe: Recipe,
+    folder: Path | None = None,
+    *,
+    root: Path = Path("runs"),
+    dataset: Dataset | None = None,
+    backbone: Backbone | None = None,
+    cache: Path | None = None,
+    listen: Listener = nobody,
+) -> tuple[RunRecord, Path]:
+    """Run a recipe of one method and one seed.
+
+    Args:
+        recipe: as `recipes.load.load` gives it.
+        folder: where the record and the model go; `<root>/<recipe>/<method>/<seed>-<id>` by default.
+        root: of the default folder.
+        dataset: images in place of the recipe's own.
+        backbone: in place of the recipe's own; it belongs to the run afterwards.
+        cache: where decoded images are kept.
+        listen: told of what goes on.
+
+    Returns:
+        The record and the folder that it was written to, with the model in `folder/model`.
+
+    Raises:
+        UserError: the recipe cannot be built, or `folder` holds a run already.
+        RunError: the loss is not finite.
+        KeyboardInterrupt: it was interrupted; the record says so and holds every task that was learnt.
+    """
+    build.check(recipe)
+    options: dict[str, Any] = recipe.method.hyperparameters
+    learner = Learner(
+        backbone or build.backbone(recipe),
+        recipe.method.name,
+        training=recipe.training,
+        transforms=build.transform_config(recipe),
+        seed=recipe.seed,
+        listen=listen,
+        **options,
+    )
+    images = dataset or build.dataset(recipe)
+    with learner.accelerator.main_process_first():
+        stream = build.stream(
+            recipe,
+            images,
+            learner.transforms,
+            cache=cache,
+            progress=lambda done, total: listen(Preparing(done=done, total=total)),
+        )
+    record = _begin(recipe, learner, images, stream)
+    folder = _claim(folder, root, record, learner)
+    try:
+        for task in stream:
+            record = _one_task(learner, task, stream, record)
+            if learner.accelerator.is_main_process:
+                learner.save(folder / MODEL)
+                store.write(record, folder)
+        record = record.ended("finished")
+    except KeyboardInterrupt:
+        record = record.ended("interrupted")
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, LorastreamError) else f"{type(error).__name__}: {error}"
+        record = record.ended("failed", failure=reason)
+        raise
+    finally:
+        if learner.accelerator.is_main_process:
+            store.write(record, folder)
+    return record, folder
+
+
+def _one_task(learner: Learner, task: Task, stream: Stream, record: RunRecord) -> RunRecord:
+    """Learn a task, evaluate every class seen, and return the record with both."""
+    exemplar_free = learner.method.traits.exemplar_free
+    learnt = learner.learn(task if exemplar_free else stream.joined(task.index))
+    evaluation = learner.evaluate(stream)
+    for epoch in learnt.epochs:
+        record = record.with_epoch(
+            EpochResult(task=task.index, epoch=epoch.epoch, loss=epoch.loss, accuracy=epoch.accuracy, lr=epoch.lr)
+        )
+    return record.with_task(_result(task, learnt, evaluation))
+
+
+def _result(task: Task, learnt: Learnt, evaluation: Evaluation) -> TaskResult:
+    return TaskResult(
+        classes=task.class_names,
+        n_train=len(task.train),
+        n_test=len(task.test),
+        accuracy=evaluation.accuracy,
+        task_restricted_accuracy=evaluation.task_restricted_accuracy,
+        seconds=learnt.seconds,
+        evaluation_seconds=evaluation.seconds,
+        step_milliseconds=learnt.step_milliseconds,
+        peak_memory_bytes=learnt.peak_memory_bytes,
+        trainable_parameters=learnt.trainable_parameters,
+        stored_bytes=learnt.stored_bytes,
+        figures=learnt.figures,
+    )
+
+
+def _begin(recipe: Recipe, learner: Learner, images: Dataset, stream: Stream) -> RunRecord:
+    network, identity = learner.model.backbone.network, learner.model.backbone.identity
+    return RunRecord(
+        recipe=recipe.resolved(),
+        command=shlex.join(["lorastream", *sys.argv[1:]]) if Path(sys.argv[0]).name == "lorastream" else None,
+        started=now(),
+        seed=recipe.seed,
+        versions=environment.versions(),
+        device=_device(learner, recipe),
+        backbone=BackboneRecord(
+            name=recipe.backbone.name,
+            tag=identity.name,
+            sha256=identity.sha256,
+            parameters=sum(p.numel() for p in network.parameters()),
+            image_size=identity.image_size,
+        ),
+        dataset=DatasetRecord(
+            name=images.name,
+            fingerprint=images.train.fingerprint,
+            n_train=tuple(len(task.train) for task in stream),
+            n_test=tuple(len(task.test) for task in stream),
+        ),
+        tasks=tuple(task.class_names for task in stream),
+        notes=images.notes,
+    )
+
+
+def _device(learner: Learner, recipe: Recipe) -> Device:
+    device = learner.accelerator.device
+    return Device(
+        kind=device.type,
+        name=torch.cuda.get_device_name(device) if device.type == "cuda" else environment.processor(),
+        threads=torch.get_num_threads(),
+        processes=learner.accelerator.num_processes,
+        precision=recipe.training.precision,
+    )
+
+
+def _claim(folder: Path | None, root: Path, record: RunRecord, learner: Learner) -> Path:
+    """Return the folder of a run, made anew by the main process; one that holds a run already is left alone."""
+    chosen: list[str | LorastreamError] = [""]
+    if learner.accelerator.is_main_process:
+        try:
+            chosen = [str(store.new_folder(root, record) if folder is None else _new(folder))]
+        except LorastreamError as error:
+            chosen = [error]
+    broadcast_object_list(chosen)
+    if isinstance(chosen[0], LorastreamError):
+        raise chosen[0]
+    return Path(chosen[0])
+
+
+def _new(folder: Path) -> Path:
+    if (folder / store.RECORD).exists():
+        raise CheckpointError(
+            str(folder),
+            expected="a folder without a run",
+            got=f"a {store.RECORD} of an earlier run",
+            next_step="choose another folder with --out, or remove that one",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,60 @@
+"""The nearest class mean: a classifier without gradients."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PrototypeHead(nn.Module):
+    """Cosine similarity to the mean feature of every class (Mensink et al. 2013; SimpleCIL, Zhou et al. 2024).
+
+    Args:
+        width: d, the number of features.
+
+    Attributes:
+        prototypes: `[classes seen, d]`, the means; of classes not yet computed zeros, whose similarity is 0.
+    """
+
+    prototypes: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("prototypes", torch.empty(0, width))
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes seen so far."""
+        return len(self.prototypes)
+
+    def grow(self, n_classes: int, *, generator: torch.Generator, device: torch.device) -> None:
+        """Append room for new classes; `generator` is not used."""
+        del generator
+        self.prototypes = torch.cat([self.prototypes.to(device), torch.zeros(n_classes, self.width, device=device)])
+
+    def set_prototypes(self, first_class: int, means: Tensor) -> None:
+        """Store the mean features `[k, d]` of the classes `first_class` to `first_class + k - 1`."""
+        self.prototypes[first_class : first_class + len(means)] = means
+
+    def restart(self, *, generator: torch.Generator) -> None:
+        """Forget all means; `generator` is not used."""
+        del generator
+        self.prototypes = torch.zeros_like(self.prototypes)
+
+    def learn(self, *, newest_only: bool) -> None:
+        """Do nothing: no gradient reaches a mean."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return cosine similarities in [-1, 1], `[n, classes seen]`, of `features [n, d]`."""
+        return F.normalize(features, dim=-1) @ F.normalize(self.prototypes.to(features.dtype), dim=-1).mT
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the head has learnt, by name, for saving."""
+        return {"prototypes": self.prototypes.clone()}
+
+    def load_tensors(self, tensors: dict[str, Tensor], sizes: list[int]) -> None:
+        """Take what `tensors` gave; `sizes` are not used."""
+        del sizes
+        self.prototypes = tensors["prototypes"].clone()

@@ -1,0 +1,302 @@
+"""The public face: model, method and training settings as one thing that can be taught, asked, saved and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import PIL.Image
+import torch
+
+from lorastream.backbones.backbone import Backbone
+from lorastream.backbones.load import load as load_backbone
+from lorastream.data import sources
+from lorastream.data.images import decode, to_rgb
+from lorastream.data.stream import Stream, StreamConfig
+from lorastream.data.task import Task
+from lorastream.data.transforms import TransformConfig, build_transforms
+from lorastream.errors import BackboneError, DataError
+from lorastream.methods import build as build_method
+from lorastream.methods.protocol import Method, hyper_parameters, learnt_state, load_learnt_state
+from lorastream.model import IncrementalClassifier
+from lorastream.randomness import Randomness
+from lorastream.training.checkpoint import read_model, write_model
+from lorastream.training.device import accelerator_for
+from lorastream.training.evaluate import Evaluation, evaluate, inference
+from lorastream.training.events import Listener, Preparing, nobody
+from lorastream.training.hooks import predict
+from lorastream.training.learn import Learnt, learn
+from lorastream.training.settings import TrainingSettings
+
+Picture = PIL.Image.Image | str | Path
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a picture shows.
+
+    Attributes:
+        name: the most probable class.
+        probability: of that class, 0 to 1: the softmax over all classes seen, not calibrated.
+        top: the most probable classes with their probabilities, best first.
+    """
+
+    name: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+
+class Learner:
+    """A pretrained transformer that is taught new classes, one task after another.
+
+    Args:
+        backbone: a name (`glyph_vit`, an exact timm tag, `hf:...`), or a loaded backbone that then belongs to it.
+        method: a name, such as `sd_lora`.
+        training: optimiser, epochs, batches; the defaults are those of the SD-LoRA code.
+        transforms: how images are prepared.
+        weights: a local file with the backbone's weights.
+        image_size: side of the input in pixels; the backbone's own by default.
+        seed: of everything random.
+        listen: told of what goes on while it learns; see `training.events`.
+        **options: the method's hyper-parameters, such as `rank=10`.
+
+    Raises:
+        UserError: a name is unknown, or a hyper-parameter out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: str | Backbone = "glyph_vit",
+        method: str = "sd_lora",
+        *,
+        training: TrainingSettings | Mapping[str, Any] | None = None,
+        transforms: TransformConfig | None = None,
+        weights: str | Path | None = None,
+        image_size: int | None = None,
+        seed: int = 0,
+        listen: Listener = nobody,
+        **options: Any,  # noqa: ANN401 (each method has its own)
+    ) -> None:
+        self.training = (
+            training
+            if isinstance(training, TrainingSettings)
+            else TrainingSettings.model_validate(dict(training or {}))
+        )
+        self.method_name = method
+        self.method: Method = build_method(method, options)
+        self.accelerator = accelerator_for(self.training)
+        if isinstance(backbone, str):
+            backbone = load_backbone(backbone, weights=weights, image_size=image_size)
+        self.randomness = Randomness(seed)
+        self.model = IncrementalClassifier(backbone, head=self.method.traits.head, randomness=self.randomness).to(
+            self.accelerator.device
+        )
+        self.transform_config = transforms or TransformConfig()
+        self.transforms = build_transforms(backbone.spec, self.transform_config)
+        self.listen = listen
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes it knows, in order of arrival."""
+        return self.model.class_names
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks it has learnt."""
+        return len(self.model.task_sizes)
+
+    def stream(
+        self,
+        source: str,
+        *,
+        order: Literal["natural", "seed"] = "natural",
+        cache: Path | None = None,
+        **options: Any,  # noqa: ANN401 (each source has its own)
+    ) -> Stream:
+        """Make tasks of a source's classes, with this learner's transforms and seed.
+
+        Args:
+            source: `digits`, `folder`, `torchvision:<Dataset>`, `parquet`, `hf:<name>`.
+            order: `natural`, or `seed` for the permutation that the published codes draw.
+            cache: where decoded images are kept.
+            **options: `tasks`, `sizes` or `classes` say how the classes are dealt out; the rest is the source's own,
+                such as `root`.
+
+        Raises:
+            DataError: the source, its data or the sharing out is not as it must be.
+        """
+        shares = {key: options.pop(key) for key in ("tasks", "sizes", "classes") if key in options}
+        return Stream.of(
+            sources.load(source, **options),
+            config=StreamConfig(order=order, **shares),
+            seed=self.randomness.seed,
+            transforms=self.transforms,
+            cache=cache,
+            progress=lambda done, total: self.listen(Preparing(done=done, total=total)),
+        )
+
+    def learn(self, task: Task) -> Learnt:
+        """Learn one task.
+
+        Args:
+            task: its classes must be new; for a method that is not exemplar-free, `stream.joined(i)`.
+
+        Raises:
+            DataError: the task does not follow on what the learner knows.
+            RunError: the loss is not finite.
+        """
+        self._check_follows(task)
+        return learn(self.model, self.method, task, self.training, accelerator=self.accelerator, listen=self.listen)
+
+    def evaluate(self, tasks: Sequence[Task] | Stream) -> Evaluation:
+        """Evaluate on the test images of those tasks that it has learnt, among all classes it knows."""
+        learnt = [task for task in tasks if task.n_classes_seen <= self.model.n_classes]
+        return evaluate(
+            self.model,
+            self.method,
+            learnt,
+            accelerator=self.accelerator,
+            batch_size=self.training.evaluation_batch_size,
+            listen=self.listen,
+        )
+
+    def predict(self, pictures: Picture | Sequence[Picture], *, top: int = 3) -> list[Prediction]:
+        """Say what pictures show.
+
+        Args:
+            pictures: one or several: files, or PIL images.
+            top: how many classes to name, at least 1.
+
+        Raises:
+            DataError: a file is no picture, or nothing was learnt yet.
+        """
+        if not self.class_names:
+            raise DataError(
+                "predict", expected="a learner that knows classes", got="none yet", next_step="learn a task"
+            )
+        given = [pictures] if isinstance(pictures, Picture) else list(pictures)
+        found: list[Prediction] = []
+        with inference(self.model), self.accelerator.autocast():
+            size = self.training.evaluation_batch_size
+            for first in range(0, len(given), size):
+                logits = predict(self.method, self.model, self._prepared(given[first : first + size]))
+                values, classes = logits.float().softmax(dim=1).topk(min(top, len(self.class_names)), dim=1)
+                for row, columns in zip(values.tolist(), classes.tolist(), strict=True):
+                    best = tuple((self.class_names[c], v) for v, c in zip(row, columns, strict=True))
+                    found.append(Prediction(best[0][0], best[0][1], best))
+        return found
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything learnt into a folder; an older model there stays whole until the new one is.
+
+        The backbone's own weights are not written unless they were trained: it is known by name and hash.
+        """
+        model = self.model
+        starts = [sum(model.task_sizes[:t]) for t in range(self.n_tasks)]
+        classes = [model.class_names[s : s + n] for s, n in zip(starts, model.task_sizes, strict=True)]
+        facts = {
+            "seed": self.randomness.seed,
+            "backbone": model.backbone.identity.to_dict(),
+            "method": {"name": self.method_name, **hyper_parameters(self.method)},
+            "adapters": {"targets": list(model.adapted), "ranks": model.adapters.ranks if model.adapted else []},
+            "training": self.training.model_dump(mode="json"),
+            "transforms": asdict(self.transform_config),
+        }
+        if self.accelerator.is_main_process:
+            write_model(Path(folder), facts, classes, {**model.tensors(), "method": learnt_state(self.method)})
+        return Path(folder)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        backbone: Backbone | None = None,
+        weights: str | Path | None = None,
+        listen: Listener = nobody,
+    ) -> Self:
+        """Load what `save` wrote; it predicts the same and can be taught more.
+
+        Args:
+            folder: the model's folder.
+            backbone: the backbone it was made with, if it is at hand.
+            weights: where the backbone's weights file is now, if it was moved.
+            listen: told of what goes on.
+
+        Raises:
+            CheckpointError: no model there, or a file of it is damaged.
+            BackboneError: the backbone at hand is not the one the model was made with.
+        """
+        facts, parts = read_model(Path(folder))
+        known = facts["backbone"]
+        if backbone is None:
+            backbone = load_backbone(
+                known["name"],
+                weights=weights or known.get("weights"),
+                image_size=known["image_size"],
+                pretrained=known["pretrained"],
+            )
+        if known["pretrained"]:
+            _check_same_backbone(backbone, known["sha256"], folder)
+        method = dict(facts["method"])
+        learner = cls(
+            backbone,
+            method.pop("name"),
+            training=facts["training"],
+            transforms=TransformConfig(**facts["transforms"]),
+            seed=facts["seed"],
+            listen=listen,
+            **method,
+        )
+        learner._restore(facts, parts)
+        return learner
+
+    def _restore(self, facts: Mapping[str, Any], parts: Mapping[str, dict[str, torch.Tensor]]) -> None:
+        model, classes = self.model, facts["classes"]
+        model.class_names = [name for task in classes for name in task]
+        model.task_sizes = [len(task) for task in classes]
+        device = self.accelerator.device
+        if facts["adapters"]["targets"]:
+            adapters = model.adapt(facts["adapters"]["targets"])
+            adapters.load_tensors(parts["adapters"], facts["adapters"]["ranks"])
+        if "backbone" in parts:
+            model.backbone.network.load_state_dict(parts["backbone"])
+            model.backbone.trained = True
+        if "head" in parts:
+            model.head.load_tensors(parts["head"], model.task_sizes)
+        load_learnt_state(self.method, parts.get("method", {}))
+        model.to(device)
+
+    def _prepared(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        transform = self.transforms[1]
+        images = [
+            to_rgb(p) if isinstance(p, PIL.Image.Image) else decode(Path(p).expanduser(), name=str(p)) for p in pictures
+        ]
+        pixels = transform.plain([transform.fixed(image) for image in images])
+        return transform.normalise(pixels.to(self.accelerator.device))
+
+    def _check_follows(self, task: Task) -> None:
+        joined = not self.method.traits.exemplar_free
+        follows = task.first_class == 0 if joined else task.first_class == self.model.n_classes
+        if follows and task.n_classes_seen > self.model.n_classes:
+            return
+        raise DataError(
+            f"learn, task {task.index}",
+            expected="all classes so far and new ones: stream.joined(task.index)"
+            if joined
+            else f"a task whose first class is number {self.model.n_classes}, as so many are known",
+            got=f"classes {task.first_class} to {task.n_classes_seen - 1}",
+            next_step=f"give {self.method_name} the tasks in the order of the stream, each once",
+        )
+
+
+def _check_same_backbone(backbone: Backbone, sha256: str, folder: str | Path) -> None:
+    if backbone.identity.sha256 != sha256:
+        raise BackboneError(
+            f"{folder}, backbone {backbone.identity.name}",
+            expected=f"weights with SHA-256 {sha256[:16]}...",
+            got=f"{backbone.identity.sha256[:16]}...",
+            next_step="give the weights file that the model was made with: Learner.load(folder, weights=...)",
+        )

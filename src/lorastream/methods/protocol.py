@@ -1,0 +1,109 @@
+"""What a method is: three hooks, the promises it makes, and the state it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from lorastream.data.task import Batch, Task
+from lorastream.errors import CheckpointError
+from lorastream.model import HeadKind, IncrementalClassifier
+
+SETTINGS = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+"""How every method's dataclass is validated: hyper-parameters by type and range, unknown ones refused."""
+
+Projection = Literal["query", "key", "value", "attention_output", "mlp_in", "mlp_out"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a method promises; the law tests read these, never its name.
+
+    Attributes:
+        exemplar_free: it learns a task from that task's images alone.
+        gradient_free: it needs no training steps.
+        freezes_backbone: the backbone's own weights never change.
+        keeps_past_parameters_fixed: what earlier tasks learnt (their factors, their head rows) never changes.
+        starts_where_it_ended: `before_task` leaves the logits of the old classes as they were, bit for bit.
+        merges_exactly: the merged model is the plain backbone and gives the same logits.
+        inference_passes: forward passes of the backbone for one prediction.
+        head: the head it needs.
+    """
+
+    exemplar_free: bool = True
+    gradient_free: bool = False
+    freezes_backbone: bool = True
+    keeps_past_parameters_fixed: bool = True
+    starts_where_it_ended: bool = True
+    merges_exactly: bool = True
+    inference_passes: int = 1
+    head: HeadKind = "linear"
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to learn tasks one after another.
+
+    A method is a keyword-only dataclass: its fields are its hyper-parameters; what it learns is tensors in fields whose
+    names end in `_`, so that saving is generic. It may also have the hooks of `training.hooks`.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def traits(self) -> Traits:
+        """What this method, with these hyper-parameters, promises."""
+        ...
+
+    def before_task(self, model: IncrementalClassifier, task: Task) -> None:
+        """Prepare the model, whose head has grown already, for the task: say what learns and what is frozen."""
+        ...
+
+    def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
+        """Return the scalar to descend on, the mean over the batch."""
+        ...
+
+    def after_task(self, model: IncrementalClassifier, task: Task) -> None:
+        """Settle what was learnt; afterwards nothing of the adapters is live."""
+        ...
+
+
+def hyper_parameters(method: Method) -> dict[str, Any]:
+    """Return a method's hyper-parameters by name."""
+    return {f.name: getattr(method, f.name) for f in fields(method) if not f.name.endswith("_")}
+
+
+def learnt_state(method: Method) -> dict[str, Tensor]:
+    """Return a method's learnt tensors by field name; those not yet learnt are left out."""
+    values = {f.name: getattr(method, f.name) for f in fields(method) if f.name.endswith("_")}
+    return {name: value.detach().clone() for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def load_learnt_state(method: Method, state: dict[str, Tensor]) -> None:
+    """Take what `learnt_state` gave.
+
+    Raises:
+        CheckpointError: the method has no such state.
+    """
+    known = {f.name for f in fields(method) if f.name.endswith("_")}
+    for name, tensor in state.items():
+        if name not in known:
+            raise CheckpointError(
+                f"the stored state of {type(method).__name__}",
+                expected=f"one of {', '.join(sorted(known)) or 'no state at all'}",
+                got=name,
+                next_step="load it with the method and the release that it was saved with",
+            )
+        setattr(method, name, tensor)
+
+
+def learnt_parameters(method: Method) -> Iterable[nn.Parameter]:
+    """Yield the learnt tensors of a method that take part in training."""
+    for f in fields(method):
+        value = getattr(method, f.name)
+        if f.name.endswith("_") and isinstance(value, nn.Parameter) and value.requires_grad:
+            yield value

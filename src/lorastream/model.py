@@ -1,0 +1,154 @@
+"""The thing that is taught, saved, merged and served: backbone + adapters + head."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lorastream.adapters import Adapters, Target, attach
+from lorastream.backbones.backbone import Backbone
+from lorastream.errors import AdapterError, DataError
+from lorastream.heads import LinearHead, PrototypeHead
+from lorastream.randomness import Randomness
+
+HeadKind = Literal["linear", "prototype"]
+
+
+HEADS: dict[HeadKind, type[LinearHead | PrototypeHead]] = {"linear": LinearHead, "prototype": PrototypeHead}
+
+
+class IncrementalClassifier(nn.Module):
+    """A frozen backbone, the low-rank updates on its projections, and a head that grows.
+
+    Args:
+        backbone: the encoder.
+        head: which head: `linear` or `prototype`.
+        randomness: the source of the initial numbers of new parameters.
+
+    Attributes:
+        class_names: all classes seen, in order of arrival; a label is a position in it.
+        task_sizes: how many of them each task brought.
+        adapted: the kinds of projections that take updates, e.g. `("query", "value")`; empty until `adapt`.
+    """
+
+    def __init__(self, backbone: Backbone, *, head: HeadKind = "linear", randomness: Randomness | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head_kind: HeadKind = head
+        self.head: LinearHead | PrototypeHead = HEADS[head](backbone.width)
+        self.randomness = randomness or Randomness(0)
+        self.class_names: list[str] = []
+        self.task_sizes: list[int] = []
+        self.adapted: tuple[str, ...] = ()
+        self._adapters: Adapters | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.backbone.parameters()).device
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes seen so far."""
+        return len(self.class_names)
+
+    @property
+    def adapters(self) -> Adapters:
+        """The adapters on the backbone's projections.
+
+        Raises:
+            AdapterError: none were attached yet.
+        """
+        if self._adapters is None:
+            raise AdapterError(
+                "model.adapters",
+                expected="adapters on the backbone's projections",
+                got="none yet",
+                next_step="call model.adapt(('query', 'value')) first, as a method does in before_task",
+            )
+        return self._adapters
+
+    def adapt(self, kinds: Sequence[str]) -> Adapters:
+        """Attach adapters to these kinds of projections, once; later calls return the same ones.
+
+        Raises:
+            MethodError: the backbone has no such projection.
+            AdapterError: other projections are adapted already.
+        """
+        if self._adapters is None:
+            targets = [
+                Target(found.pattern, part=found.part, parts=found.parts, name=found.kind)
+                for found in self.backbone.find(kinds)
+            ]
+            self._adapters = attach(self.backbone.network, targets)
+            self.adapted = tuple(kinds)
+        elif self.adapted != tuple(kinds):
+            raise AdapterError(
+                "model.adapt",
+                expected=f"the projections adapted already: {', '.join(self.adapted)}",
+                got=", ".join(kinds),
+                next_step="keep a method's targets for the life of a model",
+            )
+        return self._adapters
+
+    def grow(self, class_names: Sequence[str]) -> None:
+        """Make room for the classes of a new task.
+
+        Raises:
+            DataError: a class is known already, or named twice.
+        """
+        known = set(self.class_names)
+        repeated = [name for i, name in enumerate(class_names) if name in known or name in class_names[:i]]
+        if repeated or not class_names:
+            raise DataError(
+                "the classes of a new task",
+                expected="at least one class, none of which the model knows",
+                got=", ".join(repr(name) for name in repeated[:5]) or "no classes",
+                next_step="give a class another name, or leave it out",
+            )
+        generator = self.randomness.torch("head", len(self.task_sizes))
+        self.head.grow(len(class_names), generator=generator, device=self.device)
+        self.class_names.extend(class_names)
+        self.task_sizes.append(len(class_names))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return `[n, width]` of normalised images `[n, 3, s, s]`."""
+        return self.backbone(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`."""
+        return self.head(self.features(images))
+
+    def learning(self) -> list[nn.Parameter]:
+        """Return the parameters that learn now."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    @contextmanager
+    def merged(self) -> Generator[IncrementalClassifier]:
+        """Be the plain backbone, all updates added to its weights, for as long as the context lasts."""
+        if self._adapters is None or self._adapters.merged:
+            yield self
+            return
+        self._adapters.merge()
+        try:
+            yield self
+        finally:
+            self._adapters.unmerge()
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return everything learnt, by part: `adapters`, `head`, and `backbone` where its weights were trained too."""
+        parts = {"head": self.head.tensors()}
+        if self._adapters is not None:
+            parts["adapters"] = self._adapters.tensors()
+        if self.backbone.trained:
+            state = self.backbone.network.state_dict()
+            parts["backbone"] = {name: tensor.detach().clone() for name, tensor in state.items()}
+        return parts
+
+    def stored_bytes(self) -> int:
+        """Return how many bytes the model adds to its backbone on disk."""
+        return sum(t.numel() * t.element_size() for part in self.tensors().values() for t in part.values())

@@ -1,0 +1,65 @@
+"""Where the work runs, through accelerate: device, precision, processes; and what it uses."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from functools import cache
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+
+from lorastream.errors import RecipeError
+from lorastream.training.settings import TrainingSettings
+
+MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@cache
+def _accelerator(mixed_precision: str) -> Accelerator:
+    # One process may run recipes of several precisions one after another; accelerate has no public name for this.
+    AcceleratorState._reset_state()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return Accelerator(mixed_precision=mixed_precision)
+
+
+def accelerator_for(settings: TrainingSettings) -> Accelerator:
+    """Return the accelerator for a precision: one a process, on the device and with the processes it was started with.
+
+    Raises:
+        RecipeError: fp16 without an accelerator that can do it.
+    """
+    if settings.precision == "fp16" and not torch.cuda.is_available():
+        raise RecipeError(
+            "training.precision",
+            expected="fp32 or bf16 on a processor",
+            got="fp16",
+            next_step="write training.precision=bf16, which is as fast and needs no loss scaling",
+        )
+    return _accelerator(MIXED[settings.precision])
+
+
+def preparing_threads(device: torch.device) -> int:
+    """Return how many threads prepare batches ahead: one beside an accelerator; none where it would share its cores."""
+    return 0 if device.type == "cpu" else 1
+
+
+def total(accelerator: Accelerator, tensor: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, on each of them."""
+    return cast("Tensor", accelerator.reduce(tensor, "sum"))
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory used so far: of the accelerator since `reset_peak_memory`, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to count anew where the device can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

@@ -1,0 +1,112 @@
+"""Accuracy on every class seen, in one pass with the merged model, whatever the number of tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from lorastream.data.task import Task
+from lorastream.errors import DataError
+from lorastream.methods.protocol import Method
+from lorastream.model import IncrementalClassifier
+from lorastream.training.device import preparing_threads, total
+from lorastream.training.events import Evaluating, Listener, nobody
+from lorastream.training.hooks import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What came out of the test images of some tasks.
+
+    Attributes:
+        confusion: int64 `[classes, classes]`, images by true class (row) and predicted class (column).
+        right_in_task: int64 `[tasks]`, images that are right when choosing among their own task's classes only.
+        classes: for each task the range of its classes.
+        seconds: wall time.
+    """
+
+    confusion: NDArray[np.int64]
+    right_in_task: NDArray[np.int64]
+    classes: tuple[range, ...]
+    seconds: float
+
+    @property
+    def n_test(self) -> tuple[int, ...]:
+        """Test images of each task."""
+        return tuple(int(self.confusion[c.start : c.stop].sum()) for c in self.classes)
+
+    @property
+    def accuracy(self) -> tuple[float, ...]:
+        """Accuracy on each task's images among all classes, in [0, 1]: a row of the accuracy matrix."""
+        right = self.confusion.diagonal()
+        return tuple(float(right[c.start : c.stop].sum()) / n for c, n in zip(self.classes, self.n_test, strict=True))
+
+    @property
+    def task_restricted_accuracy(self) -> tuple[float, ...]:
+        """The same with the task given."""
+        return tuple(int(right) / n for right, n in zip(self.right_in_task, self.n_test, strict=True))
+
+
+def evaluate(
+    model: IncrementalClassifier,
+    method: Method,
+    tasks: Sequence[Task],
+    *,
+    accelerator: Accelerator,
+    batch_size: int = 128,
+    listen: Listener = nobody,
+) -> Evaluation:
+    """Evaluate on the test images of some tasks, choosing among all classes that the model knows.
+
+    Raises:
+        DataError: a task has no test images.
+    """
+    begun = time.perf_counter()
+    shape = (model.n_classes, model.n_classes)
+    counts = torch.zeros(shape, dtype=torch.int64, device=model.device)
+    right_in_task = torch.zeros(len(tasks), dtype=torch.int64, device=model.device)
+    images, done = sum(len(task.test) for task in tasks), 0
+    threads = preparing_threads(model.device)
+    shard = (accelerator.process_index, accelerator.num_processes)
+    with inference(model), accelerator.autocast():
+        for position, task in enumerate(tasks):
+            _check(task)
+            for batch in task.test.batches(batch_size, shard=shard, device=model.device, workers=threads):
+                if len(batch):
+                    logits = predict(method, model, batch.images)
+                    cells = batch.labels * model.n_classes + logits.argmax(dim=1)
+                    counts += torch.bincount(cells, minlength=counts.numel()).view(shape)
+                    own = logits[:, task.classes.start : task.classes.stop].argmax(dim=1)
+                    right_in_task[position] += (own == batch.labels - task.first_class).sum()
+                done += batch.global_size
+                listen(Evaluating(done=done, total=images))
+    return Evaluation(
+        confusion=total(accelerator, counts).cpu().numpy(),
+        right_in_task=total(accelerator, right_in_task).cpu().numpy(),
+        classes=tuple(task.classes for task in tasks),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+@contextmanager
+def inference(model: IncrementalClassifier) -> Generator[None]:
+    """Compute with the merged model and without gradients, as long as the context lasts."""
+    with torch.inference_mode(), model.merged():
+        yield
+
+
+def _check(task: Task) -> None:
+    if not len(task.test):
+        raise DataError(
+            f"task {task.index}",
+            expected="test images to evaluate on",
+            got="none",
+            next_step="give the source a test folder, or hold some out with data.test_fraction=0.2",
+        )

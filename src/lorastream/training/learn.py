@@ -1,0 +1,229 @@
+"""The one loop: a model, a method and a task in; the model knows the task afterwards."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from lorastream.data.task import Batch, Task
+from lorastream.errors import RunError
+from lorastream.methods.protocol import Method, learnt_parameters
+from lorastream.model import IncrementalClassifier
+from lorastream.training.device import peak_memory_bytes, preparing_threads, reset_peak_memory, total
+from lorastream.training.events import EpochDone, Listener, StepDone, TaskLearnt, TaskStarted, nobody
+from lorastream.training.hooks import hook, parameter_groups
+from lorastream.training.optimiser import build_optimiser, lr_factor, set_lr
+from lorastream.training.settings import TrainingSettings
+
+SECONDS_BETWEEN_REPORTS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """What learning one task took.
+
+    Attributes:
+        seconds: wall time of the whole task.
+        step_milliseconds: median wall time of an optimiser step, the input included; None where there were none.
+        peak_memory_bytes: the most memory used.
+        trainable_parameters: numbers that learnt.
+        stored_bytes: what the model now adds to its backbone on disk.
+        epochs: one entry an epoch.
+        figures: what the method reports.
+    """
+
+    seconds: float
+    step_milliseconds: float | None
+    peak_memory_bytes: int
+    trainable_parameters: int
+    stored_bytes: int
+    epochs: tuple[EpochDone, ...]
+    figures: dict[str, Any]
+
+
+def learn(
+    model: IncrementalClassifier,
+    method: Method,
+    task: Task,
+    settings: TrainingSettings,
+    *,
+    accelerator: Accelerator,
+    listen: Listener = nobody,
+) -> Learnt:
+    """Teach a model one task.
+
+    Args:
+        model: on the accelerator's device; it must not know the task's classes yet.
+        method: how.
+        task: its classes and images; for a method that is not exemplar-free, those of all tasks so far.
+        settings: optimiser, epochs, batches.
+        accelerator: device, precision and processes.
+        listen: told of every step.
+
+    Raises:
+        RunError: the loss is not finite.
+        DataError: a class is known already.
+    """
+    begun = time.perf_counter()
+    reset_peak_memory(model.device)
+    model.grow(task.class_names[model.n_classes - task.first_class :])
+    method.before_task(model, task)
+    descent = _Descent(model, method, task, settings, accelerator, listen)
+    learning = 0
+    if not method.traits.gradient_free and settings.epochs:
+        learning = sum(p.numel() for p in [*model.learning(), *learnt_parameters(method)])
+        descent.run()
+    method.after_task(model, task)
+    seconds = time.perf_counter() - begun
+    listen(TaskLearnt(task=task.index, seconds=seconds))
+    return Learnt(
+        seconds=seconds,
+        step_milliseconds=1000 * statistics.median(descent.seconds) if descent.seconds else None,
+        peak_memory_bytes=peak_memory_bytes(model.device),
+        trainable_parameters=learning,
+        stored_bytes=model.stored_bytes(),
+        epochs=tuple(descent.epochs),
+        figures=hook(method, "figures")(model),
+    )
+
+
+class _Running:
+    """Sums over an epoch, kept on the device so that reading them does not hold it up."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self.reported = time.perf_counter()
+
+    def add(self, loss: Tensor, correct: Tensor, n: int) -> None:
+        """Add the mean loss of `n` images and how many of them were right."""
+        self.sums += torch.stack([loss.detach().double() * n, correct.double(), correct.new_tensor(n).double()])
+
+    def due(self) -> bool:
+        """Whether it is time to report again."""
+        now = time.perf_counter()
+        due = now - self.reported > SECONDS_BETWEEN_REPORTS
+        self.reported = now if due else self.reported
+        return due
+
+    def means(self, accelerator: Accelerator) -> tuple[float, float]:
+        """Return the mean loss and the accuracy over the images of all processes."""
+        loss, correct, images = total(accelerator, self.sums.clone()).tolist()
+        return loss / images, correct / images
+
+
+class _Descent:
+    """The epochs and steps of one task."""
+
+    def __init__(
+        self,
+        model: IncrementalClassifier,
+        method: Method,
+        task: Task,
+        settings: TrainingSettings,
+        accelerator: Accelerator,
+        listen: Listener,
+    ) -> None:
+        self.model, self.method, self.task = model, method, task
+        self.settings, self.accelerator, self.listen = settings, accelerator, listen
+        self.steps_per_epoch = task.train.n_batches(settings.batch_size)
+        self.epochs: list[EpochDone] = []
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        """Train for all epochs."""
+        groups = parameter_groups(self.method, self.model, self.settings)
+        self.parameters: list[Tensor] = [p for group in groups for p in group["params"]]
+        self.optimiser = self.accelerator.prepare(build_optimiser(groups, self.settings))
+        self.listen(
+            TaskStarted(
+                task=self.task.index,
+                class_names=self.task.class_names,
+                epochs=self.settings.epochs,
+                steps_per_epoch=self.steps_per_epoch,
+            )
+        )
+        watch = self.model.head.register_forward_hook(self._keep_logits)
+        try:
+            for epoch in range(self.settings.epochs):
+                self.epochs.append(self._epoch(epoch))
+                self.listen(self.epochs[-1])
+        finally:
+            watch.remove()
+
+    def _epoch(self, epoch: int) -> EpochDone:
+        running, lr = _Running(self.model.device), 0.0
+        shard = (self.accelerator.process_index, self.accelerator.num_processes)
+        batches = self.task.train.batches(
+            self.settings.batch_size,
+            epoch=epoch,
+            shard=shard,
+            device=self.model.device,
+            workers=preparing_threads(self.model.device),
+        )
+        before = time.perf_counter()
+        for step, batch in enumerate(batches):
+            lr = set_lr(self.optimiser, lr_factor(self.settings, epoch + step / self.steps_per_epoch))
+            self._step(batch, running)
+            self.seconds.append(time.perf_counter() - before)
+            if self.accelerator.num_processes == 1 and running.due():
+                self._report(running, epoch, step)
+            before = time.perf_counter()
+        loss, accuracy = self._finite(running, epoch, self.steps_per_epoch - 1)
+        hook(self.method, "after_epoch")(self.model, self.task, epoch)
+        return EpochDone(task=self.task.index, epoch=epoch, loss=loss, accuracy=accuracy, lr=lr)
+
+    def _step(self, batch: Batch, running: _Running) -> None:
+        """Take one optimiser step on one global batch, of which this process has a part, in micro-batches."""
+        self.optimiser.zero_grad(set_to_none=True)
+        for part in batch.split(self.settings.accumulation) if len(batch) else []:
+            with self.accelerator.autocast():
+                loss = self.method.loss(self.model, part, self.task)
+            share = len(part) / batch.global_size * self.accelerator.num_processes
+            self.accelerator.backward(loss * share)
+            running.add(loss, self._correct(part), len(part))
+        self._average_gradients()
+        hook(self.method, "after_backward")(self.model, self.task)
+        if self.settings.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        self.optimiser.step()
+        hook(self.method, "after_step")(self.model, self.task)
+
+    def _average_gradients(self) -> None:
+        """Average the gradients over the processes; what learns is small, so one sum of one vector does."""
+        if self.accelerator.num_processes == 1:
+            return
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        flat = total(self.accelerator, torch.cat([g.reshape(-1) for g in gradients])) / self.accelerator.num_processes
+        parts = flat.split([p.numel() for p in self.parameters])
+        for parameter, gradient in zip(self.parameters, parts, strict=True):
+            parameter.grad = gradient.view_as(parameter)
+
+    def _keep_logits(self, _head: nn.Module, _inputs: object, logits: Tensor) -> None:
+        self.logits = logits.detach()
+
+    def _correct(self, batch: Batch) -> Tensor:
+        """Return how many images of the batch the last logits have right, choosing among the task's classes."""
+        first = self.task.first_class
+        return (self.logits[:, first:].argmax(dim=1) == batch.labels - first).sum()
+
+    def _report(self, running: _Running, epoch: int, step: int) -> None:
+        loss, accuracy = self._finite(running, epoch, step)
+        self.listen(StepDone(task=self.task.index, epoch=epoch, step=step + 1, loss=loss, accuracy=accuracy))
+
+    def _finite(self, running: _Running, epoch: int, step: int) -> tuple[float, float]:
+        loss, accuracy = running.means(self.accelerator)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"task {self.task.index}, epoch {epoch}, step {step} or shortly before",
+                expected="a finite loss",
+                got=str(loss),
+                next_step="lower training.lr, set training.clip_norm=1, or use training.precision=fp32",
+            )
+        return loss, accuracy

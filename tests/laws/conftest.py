@@ -1,0 +1,76 @@
+"""Every method, and every option that changes what a method promises, goes through the same laws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from lorastream import methods
+from lorastream.backbones.backbone import Backbone
+from lorastream.data.stream import Stream
+from lorastream.learner import Learner
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "sd_lora": [
+        {"carry_magnitudes": True},
+        {"carry_magnitudes": True, "magnitude_scope": "per_projection", "norm": "exact"},
+        {"normalise_current": True, "norm": "exact", "magnitude_init": 1.0},
+    ],
+    "sequential_lora": [{"softmax": "current_classes"}],
+    "finetune": [{"softmax": "current_classes"}],
+    "joint": [{"restart": False}],
+}
+CASES = [(name, options) for name in methods.names() for options in [{}, *VARIANTS.get(name, [])]]
+
+
+@dataclass
+class Case:
+    """One method with its options, and how to teach it."""
+
+    name: str
+    options: dict[str, Any]
+    backbone: Callable[[], Backbone]
+    streams: Callable[..., Stream]
+    training: dict[str, Any] = field(default_factory=lambda: {"epochs": 2, "batch_size": 8, "lr": 0.05})
+
+    def learner(self, *, seed: int = 0, **training: Any) -> Learner:
+        """Make a learner that knows nothing yet."""
+        return Learner(self.backbone(), self.name, training={**self.training, **training}, seed=seed, **self.options)
+
+    def teach(self, learner: Learner, stream: Stream, tasks: int | None = None) -> Learner:
+        """Teach the first tasks of a stream, all by default."""
+        for index in range(len(stream) if tasks is None else tasks):
+            learner.learn(self.material(learner, stream, index))
+        return learner
+
+    def material(self, learner: Learner, stream: Stream, index: int) -> Any:
+        """Return what the learner needs for a task: its images, or those of all tasks so far."""
+        return stream[index] if learner.method.traits.exemplar_free else stream.joined(index)
+
+
+@pytest.fixture(params=CASES, ids=[f"{n}{''.join(f'-{k}={v}' for k, v in o.items())}" for n, o in CASES])
+def case(
+    request: pytest.FixtureRequest,
+    tiny_backbone: Callable[[], Backbone],
+    synthetic_stream: Callable[..., Stream],
+) -> Case:
+    """One case after another."""
+    name, options = request.param
+    return Case(name, options, tiny_backbone, synthetic_stream)
+
+
+@pytest.fixture
+def pictures(synthetic_stream: Callable[..., Stream]) -> Tensor:
+    """Normalised images that no task trained on."""
+    return next(iter(synthetic_stream(tasks=1, classes_per_task=4, seed=5)[0].test.batches(40))).images
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """Where a model may be saved."""
+    return tmp_path / "model"
