@@ -55,7 +55,7 @@ class Learner:
         backbone: a name (`glyph_vit`, an exact timm tag, `hf:...`), or a loaded backbone that then belongs to it.
         method: a name, such as `sd_lora`.
         training: optimiser, epochs, batches; the defaults are those of the SD-LoRA code.
-        transforms: how images are prepared.
+        transforms: how images are prepared, such as `{"train": "gentle"}`; see `data.transforms`.
         weights: a local file with the backbone's weights.
         image_size: side of the input in pixels; the backbone's own by default.
         seed: of everything random.
@@ -72,7 +72,7 @@ class Learner:
         method: str = "sd_lora",
         *,
         training: TrainingSettings | Mapping[str, Any] | None = None,
-        transforms: TransformConfig | None = None,
+        transforms: TransformConfig | Mapping[str, Any] | None = None,
         weights: str | Path | None = None,
         image_size: int | None = None,
         seed: int = 0,
@@ -93,7 +93,9 @@ class Learner:
         self.model = IncrementalClassifier(backbone, head=self.method.traits.head, randomness=self.randomness).to(
             self.accelerator.device
         )
-        self.transform_config = transforms or TransformConfig()
+        self.transform_config = (
+            transforms if isinstance(transforms, TransformConfig) else TransformConfig(**(transforms or {}))
+        )
         self.transforms = build_transforms(backbone.spec, self.transform_config)
         self.listen = listen
 
@@ -245,7 +247,7 @@ class Learner:
             backbone,
             method.pop("name"),
             training=facts["training"],
-            transforms=TransformConfig(**facts["transforms"]),
+            transforms=facts["transforms"],
             seed=facts["seed"],
             listen=listen,
             **method,

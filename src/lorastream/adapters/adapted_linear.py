@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lorastream.adapters.low_rank import Adapter
 
@@ -47,7 +48,7 @@ class AdaptedLinear(nn.Module):
         self.adapters = nn.ModuleDict(
             {name: Adapter(base.in_features, r.last - r.first, base.weight) for name, r in rows.items()}
         )
-        self._composed: tuple[tuple[Any, ...], Tensor] | None = None
+        self._composed: tuple[tuple[Any, ...], list[Tensor], Tensor] | None = None
 
     @property
     def in_features(self) -> int:
@@ -81,15 +82,17 @@ class AdaptedLinear(nn.Module):
         """Return `[out, in]`, the weight with all updates in it; composed anew only where something has changed."""
         parts = self.parts()
         base = self.base.weight
-        key = (dtype, base.device, id(base), base._version, *(a.versions() for _, a in parts))  # noqa: SLF001 (no public name)
+        watched = [base, *(tensor for _, adapter in parts for tensor in adapter.watched())]
+        key = (dtype, base.device, *((id(t), t._version) for t in watched))  # noqa: SLF001 (torch has no public name for it)
         if self._composed is None or self._composed[0] != key:
             # An ordinary tensor even under inference mode, for a training step may follow before anything has changed.
             with torch.inference_mode(mode=False), torch.no_grad():
                 weight = base.detach().clone()
                 for rows, adapter in parts:
                     weight[rows.slice] = adapter.compose(weight[rows.slice], adapter.column_scale())
-                self._composed = (key, weight.to(dtype))
-        return self._composed[1]
+                # What is watched is kept, as a new tensor could take the identity of one that is gone.
+                self._composed = (key, watched, weight.to(dtype))
+        return self._composed[2]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Project `inputs [..., in]` to `[..., out]`; under autocast in its type, else in the inputs' own."""
@@ -131,15 +134,17 @@ class _FactorGradients(torch.autograd.Function):
         learning: Sequence[tuple[Rows, Adapter]],
         *tensors: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(inputs)
+        # The factors are saved so that torch notices where they change before the backward pass reads them.
+        ctx.save_for_backward(inputs, *tensors[0::3], *tensors[1::3])
         ctx.learning = learning
         ctx.scales = [scale.detach() for scale in tensors[2::3]]
         return outputs.view_as(outputs)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (the same)
         (gradient,) = gradients
-        (inputs,) = ctx.saved_tensors
+        inputs = ctx.saved_tensors[0]
         inputs = inputs.reshape(-1, inputs.shape[-1])
         flat = gradient.reshape(-1, gradient.shape[-1])
         found: list[Tensor | None] = [gradient, None, None]
@@ -156,23 +161,23 @@ def _gradients(
     """Return the gradients of the live down and up and, where needed, of every column's scale."""
     rank = adapter.ranks[-1]
     columns = adapter.total_rank if needs_scale else rank
-    down = adapter.down_stack[-columns:].to(inputs.dtype)
-    up = adapter.up_stack[:, -columns:].to(inputs.dtype)
-    width = inputs.shape[1] + gradient.shape[1]
+    down, up = adapter.down_stack[-columns:], adapter.up_stack[:, -columns:]
     live_scale = scale[-rank:]
-    if (columns + rank) * width < inputs.shape[1] * gradient.shape[1]:
-        hidden = inputs @ down.mT
-        hidden_gradient = gradient @ up
-        scale_gradient = (hidden.float() * hidden_gradient.float()).sum(dim=0) if needs_scale else None
-        down_gradient = (hidden_gradient[:, -rank:].mT @ inputs).float() * live_scale[:, None]
-        up_gradient = (gradient.mT @ hidden[:, -rank:]).float() * live_scale
-    else:
-        dense = (gradient.mT @ inputs).float()
-        projected = adapter.up_stack[:, -columns:].float().mT @ dense
-        scale_gradient = (projected * adapter.down_stack[-columns:].float()).sum(dim=1) if needs_scale else None
-        down_gradient = projected[-rank:] * live_scale[:, None]
-        up_gradient = dense @ adapter.down_stack[-rank:].float().mT * live_scale
     kind = adapter.scale.dtype
+    exact = torch.promote_types(kind, torch.float32)
+    width = inputs.shape[1] + gradient.shape[1]
+    if (columns + rank) * width < inputs.shape[1] * gradient.shape[1]:
+        hidden = inputs @ down.to(inputs.dtype).mT
+        hidden_gradient = gradient @ up.to(inputs.dtype)
+        scale_gradient = (hidden.to(exact) * hidden_gradient.to(exact)).sum(dim=0) if needs_scale else None
+        down_gradient = (hidden_gradient[:, -rank:].mT @ inputs).to(exact) * live_scale[:, None]
+        up_gradient = (gradient.mT @ hidden[:, -rank:]).to(exact) * live_scale
+    else:
+        dense = (gradient.mT @ inputs).to(exact)
+        projected = up.to(exact).mT @ dense
+        scale_gradient = (projected * down.to(exact)).sum(dim=1) if needs_scale else None
+        down_gradient = projected[-rank:] * live_scale[:, None]
+        up_gradient = dense @ down[-rank:].to(exact).mT * live_scale
     return (
         down_gradient.to(kind),
         up_gradient.to(kind),

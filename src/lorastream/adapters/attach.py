@@ -77,7 +77,9 @@ class Adapters:
         return [p for adapter in self for p in adapter.parameters()]
 
     def grow(self, rank: int, *, generator: torch.Generator, up_std: float = 0.0) -> None:
-        """Append a live update to every projection; see `Adapter.grow`."""
+        """Append a live update to every projection, or to none; see `Adapter.grow`."""
+        for adapter in self:
+            adapter.check_growth(rank)
         for adapter in self:
             adapter.grow(rank, generator=generator, up_std=up_std)
 
@@ -178,11 +180,20 @@ def attach(network: nn.Module, targets: Sequence[Target]) -> Adapters:
 
 
 def _matching(network: nn.Module, target: Target) -> list[tuple[str, nn.Linear]]:
-    adapted = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, AdaptedLinear))
+    adapted = [name for name, module in network.named_modules() if isinstance(module, AdaptedLinear)]
+    again = [name for name in adapted if fnmatch.fnmatchcase(name, target.pattern)]
+    if again:
+        raise AdapterError(
+            f"attach, {again[0]}",
+            expected="a layer without adapters",
+            got=f"one that is adapted already, matched by {target.pattern!r}",
+            next_step="attach all targets at once, or write a pattern that leaves this layer out",
+        )
+    inside = tuple(f"{name}." for name in adapted)
     linear = {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and not name.startswith(adapted)
+        if name and isinstance(module, nn.Linear) and not name.startswith(inside)
     }
     found = [(name, module) for name, module in linear.items() if fnmatch.fnmatchcase(name, target.pattern)]
     if not found:
@@ -196,12 +207,19 @@ def _matching(network: nn.Module, target: Target) -> list[tuple[str, nn.Linear]]
 
 
 def _rows(name: str, layer: nn.Linear, target: Target, taken: dict[str, Rows]) -> Rows:
-    if layer.out_features % target.parts or not 0 <= target.part < target.parts:
+    if target.parts < 1 or layer.out_features % target.parts or not 0 <= target.part < target.parts:
         raise AdapterError(
             f"attach, {name}",
             expected=f"a part below the number of parts, and parts that divide the layer's {layer.out_features} rows",
             got=f"part {target.part} of {target.parts}",
             next_step="give `parts=3` for a fused qkv weight, `parts=1` for a plain layer",
+        )
+    if target.adapter_name in taken:
+        raise AdapterError(
+            f"attach, {name}",
+            expected="another name for each adapter of a layer",
+            got=f"{target.adapter_name!r} twice",
+            next_step="remove one of the targets that match this layer, or give each its own name",
         )
     size = layer.out_features // target.parts
     rows = Rows(target.part * size, (target.part + 1) * size)

@@ -96,7 +96,7 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: an update is still live, or the rank is out of range.
         """
-        self._check_growth(rank)
+        self.check_growth(rank)
         bound = 1 / math.sqrt(self.in_features)
         down = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
         up = torch.zeros(self.out_features, rank)
@@ -176,16 +176,21 @@ class Adapter(nn.Module):
         """Return the sum of all updates, `[out, in]`, without gradients."""
         return self.compose(self.up_stack.new_zeros(self.out_features, self.in_features), self.column_scale())
 
-    def versions(self) -> tuple[int, ...]:
-        """Return numbers that change whenever anything that the composed weight depends on changes."""
+    def watched(self) -> list[Tensor]:
+        """Return the tensors that the composed weight depends on: it is the same as long as they are, and unchanged."""
         watched = [self.scale, self.down_stack, self.up_stack]
         if self.down is not None and self.up is not None:
             watched = [self.scale, self.down, self.up]
         if self.scaling is not None:
             watched.extend(self.scaling.parameters)
-        return tuple(number for tensor in watched for number in (id(tensor), tensor._version))  # noqa: SLF001 (torch has no public name for it)
+        return watched
 
-    def _check_growth(self, rank: int) -> None:
+    def check_growth(self, rank: int) -> None:
+        """Check that `grow` can append an update of this rank.
+
+        Raises:
+            AdapterError: an update is still live, or the rank is out of range.
+        """
         largest = min(self.in_features, self.out_features)
         if self.live:
             raise AdapterError(

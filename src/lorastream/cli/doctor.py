@@ -36,10 +36,15 @@ def _versions() -> dict[str, object]:
 def _device() -> dict[str, object]:
     import torch
 
-    from lorastream.runs.environment import processor
+    from lorastream.runs.environment import has_bf16_units, processor
 
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"processor": processor(), "threads": torch.get_num_threads(), "accelerator": accelerator}
+    bf16 = {True: "fast", False: "slow: the processor has no units for it", None: "unknown"}
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "bf16 on the processor": bf16[has_bf16_units()],
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
 
 
 def _disk() -> dict[str, object]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -84,6 +85,10 @@ class TaskImages:
     def n_batches(self, size: int) -> int:
         """Return the number of batches of `size` images that hold all images once; the last may be smaller."""
         return math.ceil(len(self) / size)
+
+    def picture(self, index: int) -> PIL.Image.Image:
+        """Return image `index` of the task as it lies in the cache, to look at."""
+        return PIL.Image.fromarray(self.store.pixels(int(self.rows[index])))
 
     def batches(
         self,

@@ -13,14 +13,18 @@ from lorastream.runs import RunRecord
 
 def markdown(records: Sequence[RunRecord]) -> str:
     """Return the closing line, the summary and every accuracy matrix as Markdown; accuracies in percent."""
+    return "\n\n".join([closing_line(records), table(records), *map(_matrix, records)]) + "\n"
+
+
+def table(records: Sequence[RunRecord]) -> str:
+    """Return a line of figures for each method as a Markdown table."""
     headings = ["recipe", "method", "seed", *COLUMNS]
     rows = [
         [entry.recipe, entry.label, ", ".join(map(str, entry.seeds))]
         + [_cell(entry.figure(number), spelling) for number, spelling in COLUMNS.values()]
         for entry in group(records)
     ]
-    parts = [closing_line(records), _table(headings, rows), *map(_matrix, records)]
-    return "\n\n".join(parts) + "\n"
+    return _grid(headings, rows)
 
 
 def as_json(records: Sequence[RunRecord]) -> str:
@@ -63,9 +67,9 @@ def _matrix(record: RunRecord) -> str:
         [f"after task {t + 1}", *map(percent, row), *[""] * (len(record.accuracy_matrix) - t - 1)]
         for t, row in enumerate(record.accuracy_matrix)
     ]
-    return _table(headings, rows)
+    return _grid(headings, rows)
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [headings, [":--", *["--:"] * (len(headings) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

@@ -46,12 +46,24 @@ def commit() -> str | None:
 
 def processor() -> str:
     """Return the processor's name as the system tells it."""
+    return _processor_fact("model name") or platform.processor() or platform.machine()
+
+
+def has_bf16_units() -> bool | None:
+    """Whether the processor multiplies bfloat16 itself; without that it is many times slower than float32.
+
+    None where the system does not tell.
+    """
+    flags = _processor_fact("flags")
+    return None if flags is None else bool({"amx_bf16", "avx512_bf16"} & set(flags.split()))
+
+
+def _processor_fact(name: str) -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), None)
 
 
 def _git(folder: Path, *arguments: str) -> str:
