@@ -6,7 +6,6 @@ No stored images, no task label at test time, no slower with every task. See `Le
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
     from lorastream.learner import Learner, Prediction
     from lorastream.runs.record import RunRecord
 
-__version__ = version("lorastream")
+    __version__: str
+
 __all__ = ["Adapters", "Learner", "Prediction", "RunRecord", "Target", "__version__", "attach", "run"]
 
 _HOMES = {
@@ -30,6 +30,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any of the above); lazy, so that the command line starts at once
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lorastream")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lorastream' has no attribute {name!r}")

@@ -61,6 +61,10 @@ class LorastreamError(Exception):
     def __str__(self) -> str:
         return "\n".join(str(fault) for fault in self.faults)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Processes send their errors to each other; by default one would be made anew without its keywords, and fail.
+        return type(self).of, (self.faults,)
+
 
 class RunError(LorastreamError):
     """A run failed for a reason that its user did not write down."""

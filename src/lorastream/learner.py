@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,11 +17,12 @@ from lorastream.data.images import decode, to_rgb
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.task import Task
 from lorastream.data.transforms import TransformConfig, build_transforms
-from lorastream.errors import BackboneError, DataError
+from lorastream.errors import BackboneError, DataError, unknown_name
 from lorastream.methods import build as build_method
 from lorastream.methods.protocol import Method, hyper_parameters, learnt_state, load_learnt_state
 from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
+from lorastream.recipes.build import training_settings
 from lorastream.training.checkpoint import read_model, write_model
 from lorastream.training.device import accelerator_for
 from lorastream.training.evaluate import Evaluation, evaluate, inference
@@ -80,9 +81,7 @@ class Learner:
         **options: Any,  # noqa: ANN401 (each method has its own)
     ) -> None:
         self.training = (
-            training
-            if isinstance(training, TrainingSettings)
-            else TrainingSettings.model_validate(dict(training or {}))
+            training if isinstance(training, TrainingSettings) else training_settings(training or {}, where="Learner")
         )
         self.method_name = method
         self.method: Method = build_method(method, options)
@@ -94,7 +93,7 @@ class Learner:
             self.accelerator.device
         )
         self.transform_config = (
-            transforms if isinstance(transforms, TransformConfig) else TransformConfig(**(transforms or {}))
+            transforms if isinstance(transforms, TransformConfig) else _transform_config(transforms or {})
         )
         self.transforms = build_transforms(backbone.spec, self.transform_config)
         self.listen = listen
@@ -178,6 +177,8 @@ class Learner:
             raise DataError(
                 "predict", expected="a learner that knows classes", got="none yet", next_step="learn a task"
             )
+        if top < 1:
+            raise DataError("predict, top", expected="at least 1", got=str(top), next_step="leave it out for 3")
         given = [pictures] if isinstance(pictures, Picture) else list(pictures)
         found: list[Prediction] = []
         with inference(self.model), self.accelerator.autocast():
@@ -240,7 +241,7 @@ class Learner:
                 image_size=known["image_size"],
                 pretrained=known["pretrained"],
             )
-        if known["pretrained"]:
+        if known["pretrained"] or "backbone" not in parts:
             _check_same_backbone(backbone, known["sha256"], folder)
         method = dict(facts["method"])
         learner = cls(
@@ -281,17 +282,27 @@ class Learner:
 
     def _check_follows(self, task: Task) -> None:
         joined = not self.method.traits.exemplar_free
-        follows = task.first_class == 0 if joined else task.first_class == self.model.n_classes
-        if follows and task.n_classes_seen > self.model.n_classes:
+        known = self.model.n_classes
+        same = task.first_class == 0 and list(task.class_names[:known]) == self.class_names
+        follows = same if joined else task.first_class == known
+        if follows and task.n_classes_seen > known:
             return
         raise DataError(
             f"learn, task {task.index}",
             expected="all classes so far and new ones: stream.joined(task.index)"
             if joined
-            else f"a task whose first class is number {self.model.n_classes}, as so many are known",
+            else f"a task whose first class is number {known}, as so many are known",
             got=f"classes {task.first_class} to {task.n_classes_seen - 1}",
             next_step=f"give {self.method_name} the tasks in the order of the stream, each once",
         )
+
+
+def _transform_config(given: Mapping[str, Any]) -> TransformConfig:
+    known = [field.name for field in fields(TransformConfig)]
+    unknown = [unknown_name("transforms", kind="key", got=key, choices=known) for key in given if key not in known]
+    if unknown:
+        raise DataError.of(unknown)
+    return TransformConfig(**given)
 
 
 def _check_same_backbone(backbone: Backbone, sha256: str, folder: str | Path) -> None:

@@ -94,6 +94,10 @@ class AdaptedLinear(nn.Module):
                 self._composed = (key, watched, weight.to(dtype))
         return self._composed[2]
 
+    def forget_composed(self) -> None:
+        """Compose the weight anew when it is next used; needed after a change that torch does not count (`.data`)."""
+        self._composed = None
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Project `inputs [..., in]` to `[..., out]`; under autocast in its type, else in the inputs' own."""
         kind = inputs.device.type
@@ -105,16 +109,20 @@ class AdaptedLinear(nn.Module):
         if not learning:
             return outputs
         tensors = [t for _, a in learning for t in (a.down, a.up, a.column_scale())]
-        return _apply_factor_gradients(outputs, inputs, learning, tensors)
+        return _apply_factor_gradients(outputs, inputs, self, learning, tensors)
 
     def _bias(self) -> Tensor | None:
         return self.base.bias
 
 
 def _apply_factor_gradients(
-    outputs: Tensor, inputs: Tensor, learning: Sequence[tuple[Rows, Adapter]], tensors: Sequence[Tensor | None]
+    outputs: Tensor,
+    inputs: Tensor,
+    layer: AdaptedLinear,
+    learning: Sequence[tuple[Rows, Adapter]],
+    tensors: Sequence[Tensor | None],
 ) -> Tensor:
-    return _FactorGradients.apply(outputs, inputs, learning, *tensors)  # pyright: ignore[reportReturnType]
+    return _FactorGradients.apply(outputs, inputs, layer, learning, *tensors)  # pyright: ignore[reportReturnType]
 
 
 class _FactorGradients(torch.autograd.Function):
@@ -131,25 +139,31 @@ class _FactorGradients(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 (torch gives it no type)
         outputs: Tensor,
         inputs: Tensor,
+        layer: AdaptedLinear,
         learning: Sequence[tuple[Rows, Adapter]],
         *tensors: Tensor,
     ) -> Tensor:
         # The factors are saved so that torch notices where they change before the backward pass reads them.
         ctx.save_for_backward(inputs, *tensors[0::3], *tensors[1::3])
-        ctx.learning = learning
+        ctx.layer, ctx.learning = layer, learning
         ctx.scales = [scale.detach() for scale in tensors[2::3]]
         return outputs.view_as(outputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (the same)
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (the decorator hides the names)
+        ctx: Any,  # noqa: ANN401 (torch gives it no type)
+        *gradients: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         inputs = ctx.saved_tensors[0]
         inputs = inputs.reshape(-1, inputs.shape[-1])
         flat = gradient.reshape(-1, gradient.shape[-1])
-        found: list[Tensor | None] = [gradient, None, None]
+        # Now the optimiser may step, and torch does not count what a fused one changes.
+        ctx.layer.forget_composed()
+        found: list[Tensor | None] = [gradient, None, None, None]
         for index, (rows, adapter) in enumerate(ctx.learning):
-            first = 3 + 3 * index
+            first = len(found)
             needs_scale = ctx.needs_input_grad[first + 2]
             found.extend(_gradients(inputs, flat[:, rows.slice], adapter, ctx.scales[index], needs_scale=needs_scale))
         return tuple(found)

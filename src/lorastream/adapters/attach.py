@@ -199,7 +199,8 @@ def _matching(network: nn.Module, target: Target) -> list[tuple[str, nn.Linear]]
     if not found:
         raise AdapterError(
             "attach, pattern",
-            expected="a pattern that matches linear layers such as " + ", ".join(list(linear)[:4]),
+            expected="a pattern that matches linear layers such as "
+            + (", ".join(list(linear)[:4]) or "(there are none)"),
             got=repr(target.pattern),
             next_step="list the layers with `[name for name, _ in network.named_modules()]`",
         )
@@ -214,13 +215,6 @@ def _rows(name: str, layer: nn.Linear, target: Target, taken: dict[str, Rows]) -
             got=f"part {target.part} of {target.parts}",
             next_step="give `parts=3` for a fused qkv weight, `parts=1` for a plain layer",
         )
-    if target.adapter_name in taken:
-        raise AdapterError(
-            f"attach, {name}",
-            expected="another name for each adapter of a layer",
-            got=f"{target.adapter_name!r} twice",
-            next_step="remove one of the targets that match this layer, or give each its own name",
-        )
     size = layer.out_features // target.parts
     rows = Rows(target.part * size, (target.part + 1) * size)
     if any(rows.first < other.last and other.first < rows.last for other in taken.values()):
@@ -229,6 +223,13 @@ def _rows(name: str, layer: nn.Linear, target: Target, taken: dict[str, Rows]) -
             expected="one adapter for each output row",
             got=f"rows {rows.first} to {rows.last - 1} twice",
             next_step="remove one of the targets that match this layer",
+        )
+    if target.adapter_name in taken:
+        raise AdapterError(
+            f"attach, {name}",
+            expected="another name for each adapter of a layer",
+            got=f"{target.adapter_name!r} twice",
+            next_step="remove one of the targets that match this layer, or give each its own name",
         )
     return rows
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import timm
+import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ def load(name: str, *, weights: Path | None = None, image_size: int | None = Non
     network = _create(tag, pretrained=pretrained and weights is None, **resize)
     if pretrained and weights is not None:
         _load_file(network, tag, weights)
+    if image_size is not None:
+        _check_size(network, tag, image_size)
     projections = find_projections(network)
     if "query" not in projections:
         raise BackboneError(
@@ -88,6 +91,20 @@ def _create(tag: str, *, pretrained: bool, **options: Any) -> nn.Module:  # noqa
         ) from error
 
 
+def _check_size(network: nn.Module, tag: str, size: int) -> None:
+    """See one image of this size: many networks find out only then that they cannot."""
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(
+            "backbone.image_size",
+            expected=f"a size that {tag} can see",
+            got=f"{size}: {str(error).strip()[:160]}",
+            next_step="choose a multiple of the patch size, or leave it out",
+        ) from error
+
+
 def _load_file(network: nn.Module, tag: str, weights: Path) -> None:
     """Load a file through timm's own loader, which resamples position embeddings and drops the classifier."""
     state = read_state_dict(weights)
@@ -100,7 +117,12 @@ def _filter(network: nn.Module, tag: str, state: dict[str, Tensor]) -> dict[str,
     entry = timm.model_entrypoint(tag.partition(".")[0])
     module = __import__(entry.__module__, fromlist=["checkpoint_filter_fn"])
     filter_function = getattr(module, "checkpoint_filter_fn", None)
-    return state if filter_function is None else dict(filter_function(state, network))
+    if filter_function is None:
+        return state
+    try:
+        return dict(filter_function(dict(state), network))
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError):
+        return state  # of another architecture: `check_fits` says which tensors
 
 
 def _classifiers(network: nn.Module) -> tuple[str, ...]:

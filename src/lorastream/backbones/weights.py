@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -24,12 +23,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()
+    except Exception as error:  # torch has no list of what it raises on a file that is torn or not its own
         raise BackboneError(
             f"backbone.weights, {path}",
             expected="a safetensors file, or a state dict that torch reads with weights_only",
-            got=reason[0][:160] if reason else type(error).__name__,
+            got=_reason(error),
             next_step="save the weights again: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
         ) from error
     for key in NESTED:
@@ -44,6 +42,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     tensors = {str(name): tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "a pickle of other things than tensors (which could run code), or no such file at all"
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
 
 
 def check_fits(network: nn.Module, state: Mapping[str, Tensor], *, where: str, ignore: tuple[str, ...] = ()) -> None:

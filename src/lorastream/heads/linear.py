@@ -66,7 +66,9 @@ class LinearHead(nn.Module):
         return F.linear(features, torch.cat(list(self.weights)), torch.cat(list(self.biases)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what the head has learnt, by name, for saving."""
+        """Return what the head has learnt, by name, for saving; nothing before the first task."""
+        if not self.n_classes:
+            return {}
         weight = torch.cat([w.detach() for w in self.weights])
         bias = torch.cat([b.detach() for b in self.biases])
         return {"weight": weight.clone(), "bias": bias.clone()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -22,7 +23,7 @@ ENTRY_POINTS = "lorastream.methods"
 @cache
 def names() -> list[str]:
     """Return the names of all methods: the package's files and the entry points of other packages."""
-    return sorted([*_files(), *_foreign()])
+    return sorted({*_files(), *_foreign()})
 
 
 def summary(name: str) -> str:
@@ -39,13 +40,13 @@ def load_class(name: str) -> type[Method]:
     Raises:
         MethodError: there is no method of that name; the nearest names are listed.
     """
+    files = _files()
+    if name in files:
+        module = importlib.import_module(f"lorastream.methods.{name}")
+        return getattr(module, _method_class(files[name]) or "")
     if name in _foreign():
         return _foreign()[name].load()
-    files = _files()
-    if name not in files:
-        raise MethodError.of([unknown_name("method.name", kind="method", got=name, choices=names())])
-    module = importlib.import_module(f"lorastream.methods.{name}")
-    return getattr(module, _method_class(files[name]) or "")
+    raise MethodError.of([unknown_name("method.name", kind="method", got=name, choices=names())])
 
 
 def build(name: str, options: Mapping[str, Any], *, where: str = "method") -> Method:
@@ -73,7 +74,7 @@ def _fault(where: str, name: str, known: list[str], problem: Mapping[str, Any]) 
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
         return unknown_name(f"{where}.{field}", kind=f"hyper-parameter of {name}", got=field, choices=known)
-    near = nearest(str(problem["input"]), known)
+    near = nearest(str(problem["input"]), re.findall(r"'([^']*)'", str(problem.get("ctx", {}).get("expected", ""))))
     expected = problem["msg"][0].lower() + problem["msg"][1:]
     return Fault(
         where=f"{where}.{field}",

@@ -13,7 +13,7 @@ from lorastream.data.task import Batch, Task
 from lorastream.errors import CheckpointError
 from lorastream.model import HeadKind, IncrementalClassifier
 
-SETTINGS = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+SETTINGS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 """How every method's dataclass is validated: hyper-parameters by type and range, unknown ones refused."""
 
 Projection = Literal["query", "key", "value", "attention_output", "mlp_in", "mlp_out"]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from lorastream.backbones.backbone import Backbone
 from lorastream.backbones.load import load as load_backbone_by_name
 from lorastream.data import sources
@@ -14,8 +16,10 @@ from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.transforms import Transform, TransformConfig
 from lorastream.errors import Fault, MethodError, RecipeError, unknown_name
 from lorastream.methods import build as build_method
+from lorastream.recipes.faults import Origin, faults_of
 from lorastream.recipes.load import resolve_document
 from lorastream.recipes.schema import Recipe
+from lorastream.training.settings import TrainingSettings
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = (), method: str | None = None) -> Recipe:
@@ -56,6 +60,22 @@ def _faults_of_parts(document: Mapping[str, Any]) -> list[Fault]:
     if source and source not in sources.names():
         faults.append(unknown_name("data.source", kind="source", got=source, choices=sources.names()))
     return faults
+
+
+def training_settings(given: Mapping[str, Any], *, where: str) -> TrainingSettings:
+    """Return settings that were given as plain values, outside a recipe.
+
+    Args:
+        given: by name, as in the `[training]` table.
+        where: who was given them, for the message.
+
+    Raises:
+        RecipeError: all faults at once.
+    """
+    try:
+        return TypeAdapter(dict[str, TrainingSettings]).validate_python({"training": dict(given)})["training"]
+    except ValidationError as error:
+        raise RecipeError.of(faults_of(error, Origin(file=where))) from error
 
 
 def backbone(recipe: Recipe) -> Backbone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -102,7 +102,24 @@ def _unknown_key(details: ErrorDetails, where: str) -> Fault:
     section = _section(path[0]) if path else Recipe
     kind = f"key of [{path[0]}]" if path else "section or key of a recipe"
     choices = set(section.model_fields) if section else set[str]()
-    return unknown_name(where, kind=kind, got=key, choices=choices)
+    fault = unknown_name(where, kind=kind, got=key, choices=choices)
+    homes = [] if path else _homes(key, choices)
+    return replace(fault, next_step=f"did you mean {' or '.join(map(repr, homes))}?") if homes else fault
+
+
+def _homes(key: str, choices: set[str]) -> list[str]:
+    """Return the keys of the sections that a key without its section may be: those of that name, else the nearest."""
+    homes: dict[str, list[str]] = {}
+    for section in ("data", "stream", "backbone", "training"):
+        for name in _fields(section):
+            homes.setdefault(name, []).append(f"{section}.{name}")
+    near = [] if nearest(key, choices) else nearest(key, homes, limit=1)
+    return [home for name in [key] * (key in homes) or near for home in homes[name]]
+
+
+def _fields(section: str) -> list[str]:
+    model = _section(section)
+    return list(model.model_fields) if model else []
 
 
 def _section(name: str) -> type[BaseModel] | None:

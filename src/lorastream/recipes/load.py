@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,54 +10,17 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from lorastream.errors import Fault, RecipeError, unknown_name
+from lorastream.errors import Fault, RecipeError
+from lorastream.recipes.catalogue import find, header, names, summary, text
 from lorastream.recipes.faults import Origin, faults_of, slips
 from lorastream.recipes.schema import STREAM_CUTS, Recipe, resolve
+
+__all__ = ["header", "load", "method_names", "names", "parse_overrides", "read", "resolve_document", "summary", "text"]
 
 Change = tuple[tuple[str, ...], Any]
 """One override: the path of a key, and its value."""
 
 _PLACE = re.compile(r"(.*) \(at (.*)\)", re.DOTALL)
-
-
-def names() -> list[str]:
-    """Return the names of the recipes that lorastream ships, sorted."""
-    return sorted(_library())
-
-
-def text(name_or_path: str | Path) -> str:
-    """Return a recipe's TOML text as it was written, comments and all.
-
-    Args:
-        name_or_path: a recipe of the library, or a file.
-
-    Raises:
-        RecipeError: there is none of that name, or the file cannot be read.
-    """
-    path = _file(name_or_path)
-    try:
-        return path.read_bytes().decode()
-    except OSError as error:
-        got, step = f"{error.strerror or error}", "check the path, or take a recipe of `lorastream list`"
-        raise RecipeError(str(path), expected="a TOML file", got=got, next_step=step) from error
-    except UnicodeDecodeError as error:
-        got = f"a byte that is not UTF-8 at offset {error.start}"
-        raise RecipeError(str(path), expected="a TOML file", got=got, next_step="save the file as UTF-8") from error
-
-
-def header(name_or_path: str | Path) -> str:
-    """Return the comment a recipe opens with, without the signs: what it is, its source, what to expect."""
-    lines: list[str] = []
-    for line in text(name_or_path).splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.removeprefix("#").removeprefix(" "))
-    return "\n".join(lines)
-
-
-def summary(name_or_path: str | Path) -> str:
-    """Return the first line of a recipe's header, for lists."""
-    return header(name_or_path).partition("\n")[0]
 
 
 def read(name_or_path: str | Path) -> Recipe:
@@ -94,6 +56,22 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = (), method: str | 
     if faults:
         raise RecipeError.of(faults)
     return Recipe.model_validate(resolved)
+
+
+def method_names(name_or_path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
+    """Return the methods that a recipe has settings for, its own last unless it is listed, whatever else is wrong.
+
+    An override of `method.name` leaves that one alone; a recipe without any method gives an empty list.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is no TOML.
+    """
+    document, _ = _document(name_or_path)
+    changes, _ = parse_overrides(overrides)
+    own = _method_name(document, changes)
+    overridden = any(path == ("method", "name") for path, _ in changes)
+    listed = [] if overridden else list(_tables(document.get("methods")))
+    return listed + [name for name in (own,) if name is not None and name not in listed]
 
 
 def resolve_document(
@@ -199,7 +177,7 @@ def _method_name(document: Mapping[str, Any], changes: Sequence[Change]) -> str 
 
 def _document(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     """Return a recipe's TOML as a dictionary, with a name, and what to call the file in messages."""
-    path = _file(name_or_path)
+    path = find(name_or_path)
     try:
         document = tomllib.loads(text(name_or_path))
     except tomllib.TOMLDecodeError as error:
@@ -209,20 +187,3 @@ def _document(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
         raise RecipeError(where, expected="valid TOML", got=got, next_step=step) from error
     document.setdefault("name", path.stem)
     return document, path.name
-
-
-def _file(name_or_path: str | Path) -> Path:
-    library = _library()
-    if str(name_or_path) in library:
-        return library[str(name_or_path)]
-    path = Path(name_or_path).expanduser()
-    if path.suffix == ".toml" or path.is_file() or len(path.parts) > 1:
-        return path
-    raise RecipeError.of(
-        [unknown_name("recipe", kind="recipe or a .toml file", got=str(name_or_path), choices=library)]
-    )
-
-
-def _library() -> dict[str, Path]:
-    folder = Path(str(importlib.resources.files("lorastream.recipes") / "library"))
-    return {path.stem: path for path in folder.glob("*.toml")}

@@ -35,11 +35,11 @@ def versions() -> dict[str, str | None]:
 
 def commit() -> str | None:
     """Return the git commit of the checkout that this package is run from, with `+` where it is changed; else None."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     try:
         inside = _git(here, "ls-files", "--error-unmatch", __file__)
         head = _git(here, "rev-parse", "--short=12", "HEAD") if inside else None
-        return None if head is None else head + ("+" if _git(here, "status", "--porcelain", "--", ".") else "")
+        return None if head is None else head + ("+" if _git(here, "status", "--porcelain", "--", "..") else "")
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ SCHEMA = 1
 MANIFEST = "model.toml"
 CLASSES = "classes.json"
 SUFFIX = ".safetensors"
+TENSOR_FILE = re.compile(r"[a-z_]+-[0-9a-f]{12}\.safetensors")
 
 
 def write_model(
@@ -47,9 +49,10 @@ def write_model(
             data = pack_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
             digest = hashlib.sha256(data).hexdigest()
             files[part] = {"file": f"{part}-{digest[:12]}{SUFFIX}", "sha256": digest}
-            if not (folder / files[part]["file"]).is_file():
+            if not _is_there(folder / files[part]["file"], digest):
                 write_atomically(folder / files[part]["file"], data)
-    manifest = _without_none({"schema": SCHEMA, **facts, "classes": classes, "files": files})
+    # The names of the parts stand first and their files last, so that a manifest cut short anywhere is found out.
+    manifest = _without_none({"schema": SCHEMA, "parts": sorted(files), **facts, "classes": classes, "files": files})
     write_atomically(folder / MANIFEST, tomli_w.dumps(manifest))
     write_atomically(folder / CLASSES, json.dumps(classes, ensure_ascii=False, indent=1))
     _remove_unnamed(folder, {entry["file"] for entry in files.values()})
@@ -88,6 +91,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
             got=f"schema {manifest.get('schema')}",
             next_step="load it with the release of lorastream that wrote it, or a newer one",
         )
+    whole = [part for part, entry in manifest.get("files", {}).items() if {"file", "sha256"} <= entry.keys()]
+    if sorted(whole) != manifest.get("parts"):
+        raise _damaged(path, f"files of {sorted(whole)}, though it names {manifest.get('parts')}")
     return manifest
 
 
@@ -112,9 +118,14 @@ def _damaged(path: Path, got: str) -> CheckpointError:
     )
 
 
+def _is_there(path: Path, digest: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
 def _remove_unnamed(folder: Path, named: set[str]) -> None:
-    for path in folder.glob(f"*-*{SUFFIX}"):
-        if path.name not in named:
+    """Remove tensor files of older models; what else may lie in the folder is left alone."""
+    for path in folder.glob(f"*{SUFFIX}"):
+        if TENSOR_FILE.fullmatch(path.name) and path.name not in named:
             path.unlink(missing_ok=True)
 
 

@@ -23,7 +23,7 @@ class StepDone:
     Attributes:
         step: steps taken in this epoch.
         loss: mean over the epoch so far.
-        accuracy: on the training images of the epoch so far, argmax over all classes seen, 0 to 1.
+        accuracy: on the training images of the epoch so far, choosing among the task's own classes, 0 to 1.
     """
 
     task: int

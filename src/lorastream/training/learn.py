@@ -156,6 +156,8 @@ class _Descent:
                 self.listen(self.epochs[-1])
         finally:
             watch.remove()
+            # accelerate keeps what it prepares: without this, momenta of every task would stay in memory.
+            self.accelerator._optimizers.remove(self.optimiser)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def _epoch(self, epoch: int) -> EpochDone:
         running, lr = _Running(self.model.device), 0.0

@@ -31,7 +31,7 @@ def lr_factor(settings: TrainingSettings, epoch: float) -> float:
         A factor in [0, 1]. All schedules but the warm-up change at whole epochs, as in the released codes.
     """
     if epoch < settings.warmup_epochs:
-        return (epoch + 1e-3) / settings.warmup_epochs
+        return min(1.0, (epoch + 1e-3) / settings.warmup_epochs)
     whole, last = int(epoch), max(settings.epochs - 1, 1)
     if settings.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * whole / settings.epochs))

@@ -12,12 +12,15 @@ import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from types import NoneType
+from typing import TYPE_CHECKING, cast, get_args
 
-from pydantic import ValidationError, validate_call
-
-from lorastream.data.images import Dataset
 from lorastream.errors import DataError, Fault, unknown_name
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from lorastream.data.images import Dataset
 
 
 def names() -> list[str]:
@@ -41,13 +44,15 @@ def load(spec: str, **options: object) -> Dataset:
 
     Args:
         spec: a source (`digits`), with what it should load where it needs that (`torchvision:CIFAR100`, `hf:beans`).
-        options: of the source; text is read as the type that the option has.
+        options: of the source; text is read as the type that the option has, and "none" as None where it may be that.
 
     Raises:
         DataError: the source, an option or a value is unknown or missing (all such faults at once), or the data are not
             as they must be.
         MissingExtraError: the source needs a package that is not installed.
     """
+    from pydantic import ValidationError, validate_call
+
     name, colon, argument = spec.partition(":")
     _check_known(name)
     source = _load_function(name)
@@ -62,7 +67,7 @@ def load(spec: str, **options: object) -> Dataset:
         )
     positional = [argument] if takes_argument else []
     try:
-        return validate_call(source)(*positional, **options)
+        return validate_call(source)(*positional, **_with_none(source, options))
     except ValidationError as error:
         choices = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
         raise DataError.of(_faults(name, error, choices)) from None
@@ -76,6 +81,13 @@ def _check_known(name: str) -> None:
 def _load_function(name: str) -> Callable[..., Dataset]:
     module = importlib.import_module(f"{__name__}.{name}")
     return cast("Callable[..., Dataset]", module.load)
+
+
+def _with_none(source: Callable[..., Dataset], options: dict[str, object]) -> dict[str, object]:
+    """Return the options with None for the text "none" where an option may be None: TOML has no null."""
+    annotations = inspect.get_annotations(source, eval_str=True)
+    empty = {option for option, kind in annotations.items() if NoneType in get_args(kind)}
+    return {option: None if option in empty and value == "none" else value for option, value in options.items()}
 
 
 def _faults(name: str, error: ValidationError, choices: list[str]) -> list[Fault]:

@@ -74,7 +74,7 @@ def load(
             f"folder {root}",
             expected="test_fraction only where training and test images lie in one folder",
             got=f"test_fraction={test_fraction}, and both {train_folder}/ and {test_folder}/",
-            next_step="leave out test_fraction to use the two folders as they are",
+            next_step="leave out test_fraction (data.test_fraction=none) to use the two folders as they are",
         )
     classes = _class_names(root)
     images, notes = _scan(root, classes)

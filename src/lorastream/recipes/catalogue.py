@@ -1,0 +1,75 @@
+"""Find recipes and read their text, as it was written; nothing is checked here and nothing heavy imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lorastream.errors import RecipeError, unknown_name
+
+
+def names() -> list[str]:
+    """Return the names of the recipes that lorastream ships, sorted."""
+    return sorted(_library())
+
+
+def text(name_or_path: str | Path) -> str:
+    """Return a recipe's TOML text as it was written, comments and all.
+
+    Args:
+        name_or_path: a recipe of the library, or a file.
+
+    Raises:
+        RecipeError: there is none of that name, or the file cannot be read.
+    """
+    path = find(name_or_path)
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        got, step = f"{error.strerror or error}", "check the path, or take a recipe of `lorastream list`"
+        raise RecipeError(str(path), expected="a TOML file", got=got, next_step=step) from error
+    except UnicodeDecodeError as error:
+        got = f"a byte that is not UTF-8 at offset {error.start}"
+        raise RecipeError(str(path), expected="a TOML file", got=got, next_step="save the file as UTF-8") from error
+
+
+def header(name_or_path: str | Path) -> str:
+    """Return the comment a recipe opens with, without the signs: what it is, its source, what to expect."""
+    lines: list[str] = []
+    for line in text(name_or_path).splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").removeprefix(" "))
+    return "\n".join(lines)
+
+
+def summary(name_or_path: str | Path) -> str:
+    """Return the first line of a recipe's header, for lists."""
+    return header(name_or_path).partition("\n")[0]
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return a recipe's file, whether it is there or not.
+
+    Raises:
+        RecipeError: it is neither a name of the library nor the path of a file.
+    """
+    library = _library()
+    if str(name_or_path) in library:
+        return library[str(name_or_path)]
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        raise RecipeError(
+            str(path),
+            expected="a recipe of the library, or a .toml file",
+            got="a folder",
+            next_step=f"to learn a folder of images: lorastream run folder data.root={path}",
+        )
+    if path.suffix == ".toml" or path.is_file() or len(path.parts) > 1:
+        return path
+    raise RecipeError.of(
+        [unknown_name("recipe", kind="recipe or a .toml file", got=str(name_or_path), choices=library)]
+    )
+
+
+def _library() -> dict[str, Path]:
+    return {path.stem: path for path in (Path(__file__).parent / "library").glob("*.toml")}
