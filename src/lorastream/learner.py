@@ -197,8 +197,6 @@ class Learner:
         The backbone's own weights are not written unless they were trained: it is known by name and hash.
         """
         model = self.model
-        starts = [sum(model.task_sizes[:t]) for t in range(self.n_tasks)]
-        classes = [model.class_names[s : s + n] for s, n in zip(starts, model.task_sizes, strict=True)]
         facts = {
             "seed": self.randomness.seed,
             "backbone": model.backbone.identity.to_dict(),
@@ -208,7 +206,7 @@ class Learner:
             "transforms": asdict(self.transform_config),
         }
         if self.accelerator.is_main_process:
-            write_model(Path(folder), facts, classes, {**model.tensors(), "method": learnt_state(self.method)})
+            write_model(Path(folder), facts, model.classes, {**model.tensors(), "method": learnt_state(self.method)})
         return Path(folder)
 
     @classmethod
@@ -253,24 +251,9 @@ class Learner:
             listen=listen,
             **method,
         )
-        learner._restore(facts, parts)
+        learner.model.load_tensors(parts, facts["classes"], **facts["adapters"])
+        load_learnt_state(learner.method, parts.get("method", {}))
         return learner
-
-    def _restore(self, facts: Mapping[str, Any], parts: Mapping[str, dict[str, torch.Tensor]]) -> None:
-        model, classes = self.model, facts["classes"]
-        model.class_names = [name for task in classes for name in task]
-        model.task_sizes = [len(task) for task in classes]
-        device = self.accelerator.device
-        if facts["adapters"]["targets"]:
-            adapters = model.adapt(facts["adapters"]["targets"])
-            adapters.load_tensors(parts["adapters"], facts["adapters"]["ranks"])
-        if "backbone" in parts:
-            model.backbone.network.load_state_dict(parts["backbone"])
-            model.backbone.trained = True
-        if "head" in parts:
-            model.head.load_tensors(parts["head"], model.task_sizes)
-        load_learnt_state(self.method, parts.get("method", {}))
-        model.to(device)
 
     def _prepared(self, pictures: Sequence[Picture]) -> torch.Tensor:
         transform = self.transforms[1]

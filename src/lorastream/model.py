@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -55,6 +56,12 @@ class IncrementalClassifier(nn.Module):
     def n_classes(self) -> int:
         """The number of classes seen so far."""
         return len(self.class_names)
+
+    @property
+    def classes(self) -> list[list[str]]:
+        """The class names of every task."""
+        names = iter(self.class_names)
+        return [list(islice(names, size)) for size in self.task_sizes]
 
     @property
     def adapters(self) -> Adapters:
@@ -148,6 +155,37 @@ class IncrementalClassifier(nn.Module):
             state = self.backbone.network.state_dict()
             parts["backbone"] = {name: tensor.detach().clone() for name, tensor in state.items()}
         return parts
+
+    def load_tensors(
+        self,
+        parts: Mapping[str, dict[str, Tensor]],
+        classes: Sequence[Sequence[str]],
+        *,
+        targets: Sequence[str],
+        ranks: list[int],
+    ) -> None:
+        """Take what `tensors` gave, on the device that the model is on.
+
+        Args:
+            parts: tensors by part.
+            classes: the class names of every task.
+            targets: the projections that were adapted; none where nothing was.
+            ranks: the rank of every update.
+
+        Raises:
+            AdapterError: the adapters are those of another backbone.
+        """
+        device = self.device
+        self.class_names = [name for task in classes for name in task]
+        self.task_sizes = [len(task) for task in classes]
+        if targets:
+            self.adapt(targets).load_tensors(parts["adapters"], ranks)
+        if "backbone" in parts:
+            self.backbone.network.load_state_dict(parts["backbone"])
+            self.backbone.trained = True
+        if "head" in parts:
+            self.head.load_tensors(parts["head"], self.task_sizes)
+        self.to(device)
 
     def stored_bytes(self) -> int:
         """Return how many bytes the model adds to its backbone on disk."""

@@ -53,7 +53,7 @@ class Adapters:
         return sum(len(layer.adapters) for layer in self.layers.values())
 
     def items(self) -> Iterator[tuple[str, Adapter]]:
-        """Yield every adapter with its name, `layer/adapter`, in the network's order."""
+        """Yield every adapter with its name, `layer/adapter`, in the order in which the targets name them."""
         for name, layer in self.layers.items():
             for part, adapter in layer.adapters.items():
                 if isinstance(adapter, Adapter):

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
-RecipeName = Annotated[str, typer.Argument(help="A recipe of the library (see `lorastream list`), or a TOML file.")]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe of the library (see `lorastream list`), or a TOML file.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Changes to the recipe, such as training.lr=1e-3.", show_default=False
+        metavar="KEY=VALUE",
+        help="Changes to the recipe, such as training.lr=1e-3.",
+        show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]

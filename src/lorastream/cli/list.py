@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lorastream.cli.arguments import AsJson
+from lorastream.errors import UserError, unknown_name
 
 
 class Kind(StrEnum):
@@ -21,30 +22,34 @@ class Kind(StrEnum):
 
 def show(
     kind: Annotated[
-        Kind | None, typer.Argument(help="What to list; everything by default.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="What to list: methods, recipes, backbones or sources; everything by default.",
+            show_default=False,
+        ),
     ] = None,
     *,
     json: AsJson = False,
 ) -> None:
     """List the methods, recipes, backbones and sources, with a line on each."""
-    listed = {k.value: _entries(k) for k in ([kind] if kind else Kind)}
+    kinds = [each.value for each in Kind]
+    if kind is not None and kind not in kinds:
+        raise UserError.of([unknown_name("lorastream list KIND", kind="kind", got=kind, choices=kinds)])
+    listed = {k.value: _entries(k) for k in ([Kind(kind)] if kind else Kind)}
     if json:
         import json as json_module
 
         typer.echo(json_module.dumps(listed, indent=1, ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
-    for heading, entries in listed.items():
-        console.print(f"[bold]{heading}[/]")
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, summary in entries.items():
-            table.add_row(f"  {name}", summary)
-        console.print(table)
+    from lorastream.cli import screen
+
+    width = screen.console().width
+    for number, (heading, entries) in enumerate(listed.items()):
+        title = [Text(), Text(heading, style="bold")][0 if number else 1 :]
+        screen.show(*title, *screen.entries(entries.items(), width=width))
 
 
 def _entries(kind: Kind) -> dict[str, str]:
@@ -54,9 +59,9 @@ def _entries(kind: Kind) -> dict[str, str]:
 
         return {name: methods.summary(name) for name in methods.names()}
     if kind is Kind.recipes:
-        from lorastream.recipes import load
+        from lorastream.recipes import catalogue
 
-        return {name: load.summary(name) for name in load.names()}
+        return {name: catalogue.summary(name) for name in catalogue.names()}
     if kind is Kind.sources:
         from lorastream.data import sources
 

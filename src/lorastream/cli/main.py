@@ -2,71 +2,92 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from lorastream.cli import doctor, list, report, run, validate  # noqa: A004 (the verb is called list)
-from lorastream.errors import LorastreamError, UserError
+from lorastream.errors import LorastreamError, RunError, UserError
 
 INTERRUPTED = 130
+# A command line that cannot be read; typer has no public name for it, and its home moves between releases.
+_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     name="lorastream",
     help="Teach a pretrained transformer new classes as they arrive: no stored images, no task label, no slower with "
     "every task.",
-    no_args_is_help=True,
+    epilog="Begin with: lorastream run digits --methods sequential_lora,sd_lora",
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts twice as fast and reads well in a file
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("run")(run.run)
-app.command("list")(list.show)
-app.command("validate")(validate.validate)
-app.command("report")(report.report)
-app.command("doctor")(doctor.doctor)
+app.command("run", short_help="Learn a recipe's tasks one after another.")(run.run)
+app.command("list", short_help="List methods, recipes, backbones and sources.")(list.show)
+app.command("validate", short_help="Check a recipe without running it.")(validate.validate)
+app.command("report", short_help="Show the tables of runs.")(report.report)
+app.command("doctor", short_help="Show versions, device and disk.")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
-def _root(*, version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
     if version:
         from lorastream import __version__
 
         typer.echo(f"lorastream {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(UserError.exit_code)
 
 
 def main() -> None:
     """Run the command line and exit with its code: 0 well, 1 a failed run, 2 a user's mistake, 130 interrupted."""
+    # Threads that wait do not spin: a training step beside a busy neighbour was eight times slower (docs/log.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another: no reason to stop
     try:
-        app()
+        code = app(prog_name="lorastream", standalone_mode=False)
+    except _UsageError as problem:
+        from lorastream.cli import messages
+
+        code = _told(UserError.of([messages.usage_fault(problem)]))
     except LorastreamError as error:
-        _show(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted. What was finished is on disk.", err=True)
-        sys.exit(INTERRUPTED)
+        code = _told(error)
+    except OSError as error:
+        code = _told(_of_system(error))
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        typer.echo("Interrupted.", err=True)
+    sys.exit(code or 0)
 
 
-def _show(error: LorastreamError) -> None:
-    """Print the faults of an error: where, expected, got, next."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _of_system(error: OSError) -> RunError:
+    """Return what the system refused, such as to write to a full disk, as a failure that says where."""
+    return RunError(
+        str(error.filename or "input or output"),
+        expected="a place that is there, may be used and has room",
+        got=error.strerror or str(error) or type(error).__name__,
+        next_step="mend that and run again; `lorastream doctor` shows what room there is",
+    )
 
-    console = Console(stderr=True, highlight=False)
-    noun = "mistake" if isinstance(error, UserError) else "failure"
-    count = len(error.faults)
-    console.print(f"[bold red]{count} {noun}s[/]" if count > 1 else f"[bold red]One {noun}[/]")
-    for fault in error.faults:
-        console.print(Text(fault.where, style="bold"))
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for label, text in (("  expected", fault.expected), ("  got", fault.got), ("  next", fault.next_step)):
-            grid.add_row(label, Text(text))
-        console.print(grid)
+
+def _told(error: LorastreamError) -> int:
+    from lorastream.cli import messages
+
+    messages.show(error)
+    return error.exit_code
 
 
 if __name__ == "__main__":

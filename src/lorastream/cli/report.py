@@ -3,43 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lorastream.cli.arguments import AsJson
+from lorastream.errors import CheckpointError, Fault
+
+if TYPE_CHECKING:
+    from lorastream.runs.record import RunRecord
 
 
 def report(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders with runs in or below them.", show_default="runs")
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER", help="Folders with runs in or below them; `runs` by default.", show_default=False
+        ),
     ] = None,
     *,
     json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Show the accuracy matrices and the figures of runs, with mean and deviation over seeds."""
-    from lorastream.errors import CheckpointError
+    """Show the accuracy matrices and the figures of runs, with mean and deviation over seeds.
+
+    A record that cannot be read is named, with exit code 2, below the tables of the others.
+    """
+    from lorastream.cli import screen
     from lorastream.reports import accuracy_matrices, as_json, closing_line, summary_table
     from lorastream.reports import markdown as as_markdown
+
+    records, faults = _read(folders or [Path("runs")])
+    if records and (json or markdown):
+        typer.echo(as_json(records) if json else as_markdown(records), nl=False)
+    elif records:
+        screen.show(accuracy_matrices(records), summary_table(records), closing_line(records))
+    if faults:
+        raise CheckpointError.of(faults)
+
+
+def _read(folders: list[Path]) -> tuple[list[RunRecord], list[Fault]]:
+    """Return what can be read, and what is wrong with the rest."""
     from lorastream.runs import store
 
-    given = folders or [Path("runs")]
-    found = [path for folder in given for path in store.find(folder)]
-    if not found:
-        raise CheckpointError(
-            ", ".join(map(str, given)),
-            expected="a folder with runs",
-            got="no record.json in or below it",
-            next_step="make one: lorastream run digits",
-        )
-    records = [store.read(path) for path in dict.fromkeys(found)]
-    if json or markdown:
-        typer.echo(as_json(records) if json else as_markdown(records))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(accuracy_matrices(records))
-    console.print(summary_table(records))
-    console.print(closing_line(records))
+    records: dict[Path, RunRecord] = {}
+    faults: list[Fault] = []
+    for folder in folders:
+        try:
+            found = store.find(folder)
+        except CheckpointError as error:
+            faults += error.faults
+            continue
+        if not found:
+            expected, step = "a folder with runs", "make one: lorastream run digits"
+            faults.append(Fault(str(folder), expected, "no record.json in or below it", step))
+        for path in found:
+            try:
+                records.setdefault(path.resolve(), store.read(path))
+            except CheckpointError as error:
+                faults += error.faults
+    return list(records.values()), faults

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorastream.cli import screen
 from lorastream.cli.arguments import AsJson, Overrides, RecipeName
-from lorastream.errors import RecipeError
+from lorastream.errors import CheckpointError, Fault, RecipeError
 
 if TYPE_CHECKING:
     from lorastream.recipes.schema import Recipe
     from lorastream.runs.record import RunRecord
+
+DEFAULT_ROOT = Path("runs")
 
 
 def run(
@@ -20,43 +28,84 @@ def run(
     overrides: Overrides = None,
     *,
     methods: Annotated[
-        str | None, typer.Option(help="Methods to run, separated by commas; the recipe's own by default.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Methods to run, separated by commas; the recipe's own by default."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run, counting up from the recipe's.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="How many seeds to run, counting up from the recipe's.")
+    ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run. Several methods or seeds go into folders below it. "
+            metavar="FOLDER",
+            help="Folder of the run; several methods or seeds go into <method>/<seed> below it. "
             "Default: runs/<recipe>/<method>/<seed>-<id>.",
             show_default=False,
         ),
     ] = None,
     json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the closing line only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and the closing line only.")] = False,
 ) -> None:
     """Learn a recipe's tasks one after another and evaluate every class seen after each."""
-    from lorastream.cli.progress import Display
+    with screen.waiting("loading", silent=quiet):
+        plans = _plans(recipe, overrides or [], methods, seeds)
+        folders = [_folder(out, plan, alone=len(plans) == 1) for plan in plans]
+        _check(folders)
+        from lorastream import experiment
+    finished: list[tuple[RunRecord, Path]] = []
+    try:
+        _run_all(experiment.run, plans, folders, finished, quiet=quiet)
+    except KeyboardInterrupt:
+        place = out or DEFAULT_ROOT / plans[0].name
+        if place.is_dir():
+            typer.echo(f"What was learnt is recorded: lorastream report {place}", err=True)
+        raise
+    finally:
+        if finished and _speaks():
+            _show(finished, several=len(plans) > 1, json=json, quiet=quiet)
 
-    plans = _plans(recipe, overrides or [], methods, seeds)
-    from lorastream.experiment import run as run_recipe
 
-    records: list[RunRecord] = []
-    folders: list[Path] = []
-    for plan in plans:
-        folder = _folder(out, plan, alone=len(plans) == 1)
-        with Display(plan, silent=json or quiet) as display:
-            record, written = run_recipe(plan, folder, listen=display.listen)
-        records.append(record)
-        folders.append(written)
-    if _speaks():
-        _show(records, folders, json=json, quiet=quiet)
+def _run_all(
+    run_recipe: Callable[..., tuple[RunRecord, Path]],
+    plans: list[Recipe],
+    folders: list[Path | None],
+    finished: list[tuple[RunRecord, Path]],
+    *,
+    quiet: bool,
+) -> None:
+    """Run the plans one after another; those that finished are known also where a later one fails."""
+    from lorastream.cli.progress import display
+
+    for number, (plan, folder) in enumerate(zip(plans, folders, strict=True), start=1):
+        shown = display(plan, number=number, of=len(plans), silent=quiet)
+        # Standard output is for results; what a method or a library prints goes where the progress goes.
+        with shown, contextlib.redirect_stdout(sys.stderr):
+            finished.append(run_recipe(plan, folder, root=DEFAULT_ROOT, listen=shown.listen))
 
 
 def _plans(recipe: str, overrides: list[str], methods: str | None, seeds: int) -> list[Recipe]:
-    """Return one recipe for every method and seed."""
+    """Return one recipe for every method and seed.
+
+    Raises:
+        RecipeError: the faults of all methods at once.
+    """
     from lorastream.recipes.build import load
 
-    names = [None] if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    bases: list[Recipe] = []
+    faults: list[Fault] = []
+    for name in [None] if methods is None else _names(methods):
+        try:
+            bases.append(load(recipe, overrides, method=name))
+        except RecipeError as error:
+            told = [replace(f, where="--methods") if methods and f.where == "method.name" else f for f in error.faults]
+            faults += [fault for fault in told if fault not in faults]
+    if faults:
+        raise RecipeError.of(faults)
+    return [base.model_copy(update={"seed": base.seed + i}) for base in bases for i in range(seeds)]
+
+
+def _names(methods: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
     if not names:
         raise RecipeError(
             "--methods",
@@ -64,14 +113,37 @@ def _plans(recipe: str, overrides: list[str], methods: str | None, seeds: int) -
             got=repr(methods),
             next_step="for example --methods sequential_lora,sd_lora",
         )
-    bases = [load(recipe, overrides, method=name) for name in names]
-    return [base.model_copy(update={"seed": base.seed + i}) for base in bases for i in range(seeds)]
+    return names
 
 
 def _folder(out: Path | None, plan: Recipe, *, alone: bool) -> Path | None:
     if out is None or alone:
         return out
     return out / plan.method.name / str(plan.seed)
+
+
+def _check(folders: list[Path | None]) -> None:
+    """Refuse folders that cannot be used before hours are spent.
+
+    Raises:
+        CheckpointError: one holds a run already, or cannot be made.
+    """
+    faults = [fault for folder in folders for fault in _folder_faults(folder or DEFAULT_ROOT, new=folder is not None)]
+    if faults:
+        raise CheckpointError.of(list(dict.fromkeys(faults)))
+
+
+def _folder_faults(folder: Path, *, new: bool) -> list[Fault]:
+    from lorastream.runs.store import RECORD
+
+    if new and (folder / RECORD).exists():
+        step = "choose another folder with --out, or remove that one"
+        return [Fault(str(folder), "a folder without a run", f"a {RECORD} of an earlier run", step)]
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        got = f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file"
+        return [Fault(str(folder), "a folder that can be made", got, "choose another folder with --out")]
+    return []
 
 
 def _speaks() -> bool:
@@ -81,22 +153,18 @@ def _speaks() -> bool:
     return PartialState().is_main_process
 
 
-def _show(records: list[RunRecord], folders: list[Path], *, json: bool, quiet: bool) -> None:
+def _show(finished: list[tuple[RunRecord, Path]], *, several: bool, json: bool, quiet: bool) -> None:
     from lorastream.reports import accuracy_matrices, closing_line, summary_table
 
+    records = [record for record, _ in finished]
     if json:
         import json as json_module
 
-        documents = [{"folder": str(f), **r.to_json()} for r, f in zip(records, folders, strict=True)]
-        typer.echo(json_module.dumps(documents if len(documents) > 1 else documents[0], indent=1, allow_nan=False))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not quiet:
-        console.print(accuracy_matrices(records))
-        console.print(summary_table(records))
-    console.print(closing_line(records))
-    if not quiet:
-        for folder in folders:
-            console.print(f"[dim]{folder}[/]", soft_wrap=True)
+        documents = [{"folder": str(folder), **record.to_json()} for record, folder in finished]
+        typer.echo(json_module.dumps(documents if several else documents[0], indent=1, allow_nan=False))
+    elif quiet:
+        screen.show(closing_line(records))
+    else:
+        notes = dict.fromkeys(f"Note: {note}." for record in records for note in record.notes)
+        places = [f"Saved in {folder}" for _, folder in finished]
+        screen.show(accuracy_matrices(records), summary_table(records), closing_line(records), *notes, *places)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from lorastream.cli.arguments import AsJson, Overrides, RecipeName
+
+if TYPE_CHECKING:
+    from lorastream.errors import Fault
+    from lorastream.recipes.schema import Recipe
 
 
 def validate(
@@ -13,24 +19,31 @@ def validate(
     *,
     json: AsJson = False,
 ) -> None:
-    """Check a recipe for each of its methods; exit code 2 and every fault if there are any."""
-    from lorastream.errors import Fault, RecipeError
-    from lorastream.recipes import build
-    from lorastream.recipes.load import read
+    """Check a recipe for each of its methods, and name every fault at once."""
+    from lorastream.errors import RecipeError
 
-    faults: list[Fault] = []
-    checked: list[dict[str, object]] = []
-    for method in read(recipe).method_names():
-        try:
-            checked.append(build.load(recipe, overrides or [], method=method).resolved())
-        except RecipeError as error:
-            faults.extend(fault for fault in error.faults if fault not in faults)
+    checked, faults = _checked(recipe, overrides or [])
     if faults:
         raise RecipeError.of(faults)
     if json:
         import json as json_module
 
-        typer.echo(json_module.dumps(checked, indent=1, ensure_ascii=False))
+        typer.echo(json_module.dumps([plan.resolved() for plan in checked], indent=1, ensure_ascii=False))
     else:
-        methods = [dict(plan["method"])["name"] for plan in checked if isinstance(plan["method"], dict)]
-        typer.echo(f"{recipe} is valid for {', '.join(map(str, methods))}.")
+        typer.echo(f"{recipe} is valid for {', '.join(plan.method.name for plan in checked)}.")
+
+
+def _checked(recipe: str, overrides: list[str]) -> tuple[list[Recipe], list[Fault]]:
+    """Return the recipe for each of its methods, and the faults, each once."""
+    from lorastream.errors import RecipeError
+    from lorastream.recipes import build
+    from lorastream.recipes.load import method_names
+
+    checked: list[Recipe] = []
+    faults: list[Fault] = []
+    for method in method_names(recipe, overrides) or [None]:
+        try:
+            checked.append(build.load(recipe, overrides, method=method))
+        except RecipeError as error:
+            faults += [fault for fault in error.faults if fault not in faults]
+    return checked, faults

@@ -62,8 +62,12 @@ class LinearHead(nn.Module):
                 parameter.requires_grad_(requires_grad=not newest_only or task == len(self.weights) - 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits `[n, classes seen]` of `features [n, d]`."""
-        return F.linear(features, torch.cat(list(self.weights)), torch.cat(list(self.biases)))
+        """Return logits `[n, classes seen]` of `features [n, d]`; those of old rows do not change by a bit as it grows.
+
+        One product for each task: a product with more rows may round its first ones otherwise.
+        """
+        parts = [F.linear(features, weight, bias) for weight, bias in zip(self.weights, self.biases, strict=True)]
+        return torch.cat(parts, dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the head has learnt, by name, for saving; nothing before the first task."""

@@ -14,6 +14,7 @@ class PrototypeHead(nn.Module):
         width: d, the number of features.
 
     Attributes:
+        sizes: how many classes each task brought.
         prototypes: `[classes seen, d]`, the means; of classes not yet computed zeros, whose similarity is 0.
     """
 
@@ -22,6 +23,7 @@ class PrototypeHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
+        self.sizes: list[int] = []
         self.register_buffer("prototypes", torch.empty(0, width))
 
     @property
@@ -32,6 +34,7 @@ class PrototypeHead(nn.Module):
     def grow(self, n_classes: int, *, generator: torch.Generator, device: torch.device) -> None:
         """Append room for new classes; `generator` is not used."""
         del generator
+        self.sizes.append(n_classes)
         self.prototypes = torch.cat([self.prototypes.to(device), torch.zeros(n_classes, self.width, device=device)])
 
     def set_prototypes(self, first_class: int, means: Tensor) -> None:
@@ -47,14 +50,19 @@ class PrototypeHead(nn.Module):
         """Do nothing: no gradient reaches a mean."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return cosine similarities in [-1, 1], `[n, classes seen]`, of `features [n, d]`."""
-        return F.normalize(features, dim=-1) @ F.normalize(self.prototypes.to(features.dtype), dim=-1).mT
+        """Return cosine similarities in [-1, 1], `[n, classes seen]`, of `features [n, d]`.
+
+        One product for each task: a product with more rows may round its first ones otherwise.
+        """
+        unit = F.normalize(features, dim=-1)
+        means = F.normalize(self.prototypes.to(features.dtype), dim=-1).split(self.sizes)
+        return torch.cat([unit @ own.mT for own in means], dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the head has learnt, by name, for saving."""
         return {"prototypes": self.prototypes.clone()}
 
     def load_tensors(self, tensors: dict[str, Tensor], sizes: list[int]) -> None:
-        """Take what `tensors` gave; `sizes` are not used."""
-        del sizes
+        """Take what `tensors` gave; `sizes` are the numbers of classes of the tasks, in order of arrival."""
+        self.sizes = list(sizes)
         self.prototypes = tensors["prototypes"].clone()

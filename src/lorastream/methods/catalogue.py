@@ -80,7 +80,7 @@ def _fault(where: str, name: str, known: list[str], problem: Mapping[str, Any]) 
         where=f"{where}.{field}",
         expected=expected.removeprefix("input should be "),
         got=repr(problem["input"]),
-        next_step=f"choose another value for {field} of {name}" + (f" (is {near[0]} meant?)" if near else ""),
+        next_step=f"choose another value for {field} of {name}" + (f" (is {near[0]!r} meant?)" if near else ""),
     )
 
 

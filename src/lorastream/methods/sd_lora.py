@@ -69,8 +69,8 @@ class Magnitudes:
         values = begin[0] if method.magnitude_scope == "shared" else begin
         self.values = nn.Parameter(values.clone())
         self.rows = {id(adapter): row for row, adapter in enumerate(adapters)}
-        ranks = torch.tensor(adapters.ranks, device=norms.device)
-        self.task_of_column = torch.arange(len(ranks), device=norms.device).repeat_interleave(ranks)
+        tasks = [task for task, rank in enumerate(adapters.ranks) for _ in range(rank)]
+        self.task_of_column = torch.tensor(tasks, device=norms.device)
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:

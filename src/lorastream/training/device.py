@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import AutocastKwargs
 from torch import Tensor
 
 from lorastream.errors import RecipeError
 from lorastream.training.settings import TrainingSettings
 
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@cache
-def _accelerator(mixed_precision: str) -> Accelerator:
-    # One process may run recipes of several precisions one after another; accelerate has no public name for this.
-    AcceleratorState._reset_state()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    return Accelerator(mixed_precision=mixed_precision)
+class _OwnPrecision(Accelerator):
+    """An accelerator that keeps its precision; accelerate itself has one for the whole process, the last one made."""
+
+    def __init__(self, mixed_precision: str) -> None:
+        # One process may run recipes of several precisions one after another; accelerate has no public name for this.
+        AcceleratorState._reset_state()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        self._own = mixed_precision
+        super().__init__(mixed_precision=mixed_precision)
+
+    @property
+    def mixed_precision(self) -> str:
+        """As it was made with."""
+        return self._own
+
+    @contextmanager
+    def autocast(self, autocast_handler: AutocastKwargs | None = None) -> Generator[None]:
+        """Compute in its own precision, as long as the context lasts."""
+        del autocast_handler
+        kind = nullcontext() if self._own == "no" else torch.autocast(self.device.type, dtype=AUTOCAST[self._own])
+        with kind:
+            yield
+
+
+_accelerator = cache(_OwnPrecision)
 
 
 def accelerator_for(settings: TrainingSettings) -> Accelerator:

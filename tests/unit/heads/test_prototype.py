@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from sklearn.neighbors import NearestCentroid
 
@@ -49,14 +50,17 @@ def test_answers_are_those_of_scikit_learn_on_the_unit_sphere() -> None:
     assert 0.5 < (ours == labels.numpy()).mean() < 1.0
 
 
-def test_growth_and_later_tasks_leave_old_means_bit_identical() -> None:
-    head = _grown(4, 2)
-    head.set_prototypes(0, torch.randn(2, 4))
-    before = head.prototypes.clone()
-    head.grow(3, generator=torch.Generator(), device=CPU)
-    head.set_prototypes(2, torch.randn(3, 4))
-    assert head.n_classes == 5
+@pytest.mark.parametrize("new", [1, 2, 5, 20])
+@pytest.mark.parametrize("images", [1, 3, 40])
+def test_growth_and_later_tasks_leave_old_means_and_similarities_bit_identical(images: int, new: int) -> None:
+    head, features = _grown(32, 2), torch.randn(images, 32)
+    head.set_prototypes(0, torch.randn(2, 32))
+    before, similarities = head.prototypes.clone(), head(features)
+    head.grow(new, generator=torch.Generator(), device=CPU)
+    head.set_prototypes(2, torch.randn(new, 32))
+    assert head.n_classes == 2 + new
     assert torch.equal(head.prototypes[:2], before)
+    assert torch.equal(head(features)[:, :2], similarities)
     assert head.prototypes[2:].any(dim=1).all()
 
 

@@ -139,7 +139,7 @@ def _scan(root: Path, class_names: tuple[str, ...]) -> tuple[Images, tuple[str, 
             raise DataError(
                 f"class folder {root / name}",
                 expected=f"at least one image ({', '.join(sorted(IMAGE_SUFFIXES))})",
-                got=f"{len(files)} files, none of them an image" if files else "no files",
+                got=f"no image among its files ({len(files)})" if files else "no files",
                 next_step="add images to the class, or take the folder out",
             )
         found += images
@@ -152,8 +152,12 @@ def _scan(root: Path, class_names: tuple[str, ...]) -> tuple[Images, tuple[str, 
             names=[file.relative_to(root).as_posix() for file in found],
             fingerprint=fingerprint_of(str(root.resolve()), *(_state(file) for file in found)),
         ),
-        (f"{root}: passed over {passed_over.total()} files that are not images ({note})",) if note else (),
+        (f"{root}: passed over {_files_that_are_no_images(passed_over.total())} ({note})",) if note else (),
     )
+
+
+def _files_that_are_no_images(number: int) -> str:
+    return "1 file that is no image" if number == 1 else f"{number} files that are not images"
 
 
 def _files(folder: Path) -> list[Path]:

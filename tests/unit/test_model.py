@@ -1,0 +1,155 @@
+"""The classifier grows by the classes of a task, merges for as long as it is told to, and hands out what it learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from lorastream.adapters import AdaptedLinear
+from lorastream.backbones.backbone import Backbone
+from lorastream.errors import AdapterError, DataError, MethodError
+from lorastream.heads import LinearHead, PrototypeHead
+from lorastream.model import IncrementalClassifier
+from lorastream.randomness import Randomness
+
+
+@pytest.fixture
+def model(tiny_backbone: Callable[[], Backbone]) -> IncrementalClassifier:
+    return IncrementalClassifier(tiny_backbone(), randomness=Randomness(1))
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+
+
+def _taught(model: IncrementalClassifier) -> IncrementalClassifier:
+    model.grow(["cat", "dog"])
+    adapters = model.adapt(("query", "value"))
+    adapters.grow(2, generator=model.randomness.torch("test"), up_std=0.3)
+    adapters.freeze()
+    return model
+
+
+def test_it_grows_by_the_classes_of_a_task(model: IncrementalClassifier, images: Tensor) -> None:
+    model.grow(["cat", "dog"])
+    before = model(images)
+    model.grow(["owl"])
+    assert (model.class_names, model.task_sizes, model.n_classes) == (["cat", "dog", "owl"], [2, 1], 3)
+    assert model(images).shape == (3, 3)
+    assert torch.equal(model(images)[:, :2], before)
+    assert model.features(images).shape == (3, 32)
+
+
+@pytest.mark.parametrize("names", [["owl", "cat"], ["owl", "owl"], []])
+def test_classes_that_are_known_or_named_twice_are_refused(model: IncrementalClassifier, names: list[str]) -> None:
+    model.grow(["cat", "dog"])
+    with pytest.raises(DataError, match="none of which the model knows"):
+        model.grow(names)
+    assert (model.class_names, model.task_sizes, model.head.n_classes) == (["cat", "dog"], [2], 2)
+
+
+def test_new_rows_follow_from_the_seed_and_the_task_alone(tiny_backbone: Callable[[], Backbone]) -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        model = IncrementalClassifier(tiny_backbone(), randomness=Randomness(seed))
+        model.grow(["cat"])
+        torch.rand(3)  # the global generator has no say
+        model.grow(["dog"])
+        drawn.append(model.head.tensors()["weight"])
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0][0], drawn[0][1])
+
+
+def test_the_head_is_of_the_kind_asked_for(tiny_backbone: Callable[[], Backbone]) -> None:
+    assert isinstance(IncrementalClassifier(tiny_backbone()).head, LinearHead)
+    assert isinstance(IncrementalClassifier(tiny_backbone(), head="prototype").head, PrototypeHead)
+
+
+def test_adapting_twice_gives_the_same_adapters(model: IncrementalClassifier) -> None:
+    adapters = model.adapt(("query", "value"))
+    assert model.adapt(["query", "value"]) is adapters
+    assert model.adapters is adapters
+    assert model.adapted == ("query", "value")
+    assert len(adapters) == 4  # two blocks, two slices each
+    with pytest.raises(AdapterError, match=r"(?s)query, value.*got: +key"):
+        model.adapt(("key",))
+
+
+def test_a_projection_that_the_backbone_lacks_is_refused_by_name(model: IncrementalClassifier) -> None:
+    with pytest.raises(MethodError, match=r"(?s)method\.targets.*'qeury'.*did you mean 'query'"):
+        model.adapt(("qeury",))
+    assert model.adapted == ()
+    assert model.adapt(("query", "mlp_in"))
+
+
+def test_adapters_before_they_are_attached_are_an_error(model: IncrementalClassifier) -> None:
+    with pytest.raises(AdapterError, match="none yet"):
+        _ = model.adapters
+
+
+def test_only_what_is_meant_to_learns(model: IncrementalClassifier) -> None:
+    model.grow(["cat", "dog"])
+    model.head.learn(newest_only=True)
+    assert {id(p) for p in model.learning()} == {id(p) for p in model.head.parameters()}
+    model.adapt(("query",)).grow(1, generator=torch.Generator())
+    names = {name for name, p in model.named_parameters() if p.requires_grad and not name.startswith("head")}
+    assert names == {
+        f"backbone.network.blocks.{block}.attn.qkv.adapters.query.{part}" for block in (0, 1) for part in ("down", "up")
+    }
+
+
+def test_merged_it_is_the_plain_backbone_for_as_long_as_the_context_lasts(
+    model: IncrementalClassifier, images: Tensor
+) -> None:
+    _taught(model)
+    before = model(images)
+    with model.merged() as merged:
+        assert merged is model
+        assert not any(isinstance(module, AdaptedLinear) for module in model.modules())
+        torch.testing.assert_close(model(images), before, atol=1e-6, rtol=0)
+        with model.merged():
+            pass
+        assert not any(isinstance(module, AdaptedLinear) for module in model.modules())
+    assert torch.equal(model(images), before)
+
+
+def test_an_error_inside_unmerges_too(model: IncrementalClassifier) -> None:
+    _taught(model)
+    with pytest.raises(ZeroDivisionError), model.merged():
+        _ = 1 / 0
+    assert any(isinstance(module, AdaptedLinear) for module in model.modules())
+
+
+def test_without_adapters_merging_changes_nothing(model: IncrementalClassifier, images: Tensor) -> None:
+    model.grow(["cat"])
+    with model.merged():
+        assert model(images).shape == (3, 1)
+
+
+def test_what_it_learnt_by_part(model: IncrementalClassifier) -> None:
+    assert model.tensors() == {"head": {}}
+    _taught(model)
+    parts = model.tensors()
+    assert set(parts) == {"head", "adapters"}
+    head = 2 * 32 + 2
+    adapters = 4 * (2 * 32 + 32 * 2 + 2)  # of each of four slices: down, up, scale
+    assert model.stored_bytes() == 4 * (head + adapters)
+
+
+def test_a_backbone_that_was_trained_is_a_part_too(model: IncrementalClassifier) -> None:
+    model.grow(["cat"])
+    model.backbone.trained = True
+    parts = model.tensors()
+    assert parts["backbone"].keys() == model.backbone.network.state_dict().keys()
+    parts["backbone"]["norm.weight"].zero_()
+    assert model.backbone.network.state_dict()["norm.weight"].any()
+
+
+def test_it_stays_in_evaluation_mode_below_the_head(model: IncrementalClassifier) -> None:
+    model.train()
+    assert not any(module.training for module in model.backbone.modules())
