@@ -65,6 +65,7 @@ def run(
         KeyboardInterrupt: it was interrupted; the record says so and holds every task that was learnt.
     """
     build.check(recipe)
+    images = dataset or build.dataset(recipe)
     options: dict[str, Any] = recipe.method.hyperparameters
     learner = Learner(
         backbone or build.backbone(recipe),
@@ -75,7 +76,6 @@ def run(
         listen=listen,
         **options,
     )
-    images = dataset or build.dataset(recipe)
     with learner.accelerator.main_process_first():
         stream = build.stream(
             recipe,
@@ -139,7 +139,7 @@ def _begin(recipe: Recipe, learner: Learner, images: Dataset, stream: Stream) ->
     network, identity = learner.model.backbone.network, learner.model.backbone.identity
     return RunRecord(
         recipe=recipe.resolved(),
-        command=shlex.join(["lorastream", *sys.argv[1:]]) if Path(sys.argv[0]).name == "lorastream" else None,
+        command=_command(),
         started=now(),
         seed=recipe.seed,
         versions=environment.versions(),
@@ -160,6 +160,14 @@ def _begin(recipe: Recipe, learner: Learner, images: Dataset, stream: Stream) ->
         tasks=tuple(task.class_names for task in stream),
         notes=images.notes,
     )
+
+
+def _command() -> str | None:
+    """Return the command line that repeats the run; None where it was started from Python."""
+    started = Path(sys.argv[0])
+    if started.name != "lorastream" and started.parts[-2:] != ("lorastream", "__main__.py"):
+        return None
+    return shlex.join(["lorastream", *sys.argv[1:]])
 
 
 def _device(learner: Learner, recipe: Recipe) -> Device:
@@ -195,5 +203,13 @@ def _new(folder: Path) -> Path:
             got=f"a {store.RECORD} of an earlier run",
             next_step="choose another folder with --out, or remove that one",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            str(folder),
+            expected="a folder that can be made",
+            got=f"{type(error).__name__}: {error.strerror}",
+            next_step="choose another folder with --out",
+        ) from error
     return folder

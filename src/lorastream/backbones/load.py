@@ -33,6 +33,13 @@ def load(
         BackboneError: unknown or ambiguous name, or weights that are missing, unreadable or of another architecture.
         MissingExtraError: `hf:` without the extra `hf`.
     """
+    if weights is not None and not pretrained:
+        raise BackboneError(
+            "backbone.weights",
+            expected="no file where backbone.pretrained is false, which asks for random weights",
+            got=str(weights),
+            next_step="leave out one of the two",
+        )
     path = None if weights is None else _existing(Path(weights))
     return _loader(name)(name, weights=path, image_size=image_size, pretrained=pretrained)
 

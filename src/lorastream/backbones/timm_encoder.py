@@ -25,11 +25,11 @@ def load(name: str, *, weights: Path | None = None, image_size: int | None = Non
         BackboneError: unknown or ambiguous name, weights that do not fit, or no projection that can take updates.
     """
     tag = exact_tag(name)
-    resize = {} if image_size is None else {"img_size": image_size}
+    resize = {} if image_size in (None, _own_size(tag)) else {"img_size": image_size}
     network = _create(tag, pretrained=pretrained and weights is None, **resize)
     if pretrained and weights is not None:
         _load_file(network, tag, weights)
-    if image_size is not None:
+    if image_size is not None and resize:
         _check_size(network, tag, image_size)
     projections = find_projections(network)
     if "query" not in projections:
@@ -75,6 +75,11 @@ def exact_tag(name: str) -> str:
             next_step="write the tag you mean; timm itself has given this name to different weights over time",
         )
     return tags[0] if tags and not tag else name
+
+
+def _own_size(tag: str) -> int | None:
+    config = timm.get_pretrained_cfg(tag)
+    return None if config is None else config.input_size[-1]
 
 
 def _create(tag: str, *, pretrained: bool, **options: Any) -> nn.Module:  # noqa: ANN401 (timm's own keywords)

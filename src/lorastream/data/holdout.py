@@ -29,7 +29,10 @@ def hold_out(images: Images, *, fraction: float, seed: int, class_names: tuple[s
     """
     if not 0 <= fraction < 1:
         raise DataError(
-            "test_fraction", expected="at least 0 and below 1", got=str(fraction), next_step="set test_fraction=0.2"
+            "data.test_fraction",
+            expected="at least 0 and below 1",
+            got=str(fraction),
+            next_step="set data.test_fraction=0.2",
         )
     randomness = Randomness(seed)
     held_out = np.zeros(len(images), dtype=bool)
@@ -40,7 +43,7 @@ def hold_out(images: Images, *, fraction: float, seed: int, class_names: tuple[s
                 f"class {class_names[label]!r}",
                 expected="at least 2 images, to train on one and test on another",
                 got=f"1 image: {images.names[members[0]]}",
-                next_step="add images to the class, take the class out, or set test_fraction=0",
+                next_step="add images to the class, take the class out, or set data.test_fraction=0",
             )
         n_test = min(max(round(len(members) * fraction), 1), len(members) - 1)
         by_lot = sorted(members, key=lambda member: randomness.number("hold out", images.names[member]))

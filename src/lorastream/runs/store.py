@@ -139,7 +139,7 @@ def _document(file: Path) -> dict[str, Any]:
             file,
             expected="a JSON document",
             got=f"a torn or foreign file: {error}",
-            next_step="delete it and run again",
+            next_step="name a run's folder; if this was its record, restore it from a copy or run again",
         ) from error
     if not isinstance(document, dict):
         raise _refused(

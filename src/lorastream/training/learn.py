@@ -154,6 +154,7 @@ class _Descent:
             for epoch in range(self.settings.epochs):
                 self.epochs.append(self._epoch(epoch))
                 self.listen(self.epochs[-1])
+            self._check_learnt()
         finally:
             watch.remove()
             # accelerate keeps what it prepares: without this, momenta of every task would stay in memory.
@@ -219,13 +220,21 @@ class _Descent:
         loss, accuracy = self._finite(running, epoch, step)
         self.listen(StepDone(task=self.task.index, epoch=epoch, step=step + 1, loss=loss, accuracy=accuracy))
 
+    def _check_learnt(self) -> None:
+        """See that the last step left numbers behind: no loss has been computed from them yet."""
+        if not all(torch.isfinite(p).all() for p in self.parameters):
+            raise self._diverged(self.settings.epochs - 1, self.steps_per_epoch - 1, "weights that are not finite")
+
     def _finite(self, running: _Running, epoch: int, step: int) -> tuple[float, float]:
         loss, accuracy = running.means(self.accelerator)
         if not math.isfinite(loss):
-            raise RunError(
-                f"task {self.task.index}, epoch {epoch}, step {step} or shortly before",
-                expected="a finite loss",
-                got=str(loss),
-                next_step="lower training.lr, set training.clip_norm=1, or use training.precision=fp32",
-            )
+            raise self._diverged(epoch, step, f"a loss of {loss}")
         return loss, accuracy
+
+    def _diverged(self, epoch: int, step: int, got: str) -> RunError:
+        return RunError(
+            f"task {self.task.index + 1}, epoch {epoch + 1}, step {step + 1} or shortly before",
+            expected="a finite loss",
+            got=got,
+            next_step="lower training.lr, set training.clip_norm=1, or use training.precision=fp32",
+        )

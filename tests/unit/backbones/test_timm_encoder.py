@@ -71,6 +71,14 @@ def test_another_image_size_resamples_the_position_embeddings(network: nn.Module
     assert all(torch.equal(backbone.network.state_dict()[n], own.network.state_dict()[n]) for n in same)
 
 
+def test_its_own_size_may_be_given_where_no_other_may() -> None:
+    """As a saved model does; the network of this architecture takes no size at all."""
+    backbone = load("davit_tiny.msft_in1k", image_size=224, pretrained=False)
+    assert backbone.spec.image_size == 224
+    with pytest.raises(BackboneError, match="img_size"):
+        load("davit_tiny.msft_in1k", image_size=160, pretrained=False)
+
+
 @pytest.mark.parametrize("size", [100, 0, -16])
 def test_a_size_that_the_network_cannot_see_is_refused(
     network: nn.Module, saved: Callable[..., Path], size: int
