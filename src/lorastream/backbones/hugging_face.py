@@ -58,7 +58,7 @@ def load(name: str, *, weights: Path | None = None, image_size: int | None = Non
         raise BackboneError(
             f"backbone.name, {name}",
             expected="the name or the folder of a Hugging Face vision encoder",
-            got=str(error).strip().splitlines()[0][:200],
+            got=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
             next_step="check the spelling, or give the folder of a model you have downloaded",
         ) from error
     if image_size not in (None, size):

@@ -65,7 +65,9 @@ def summary_table(records: Sequence[RunRecord]) -> Table:
     for entry in groups:
         names = ([entry.recipe] if several else []) + [entry.label.replace(" (", "\n(")]
         seeds = ",".join(map(str, entry.seeds)).replace(",", ",\n" if len(entry.seeds) > _SEEDS_A_LINE else ",")
-        cells = [_cell(entry.figure(number), spelling) for number, spelling in COLUMNS.values()]
+        cells = [
+            mean_and_deviation(entry.figure(number), spelling, between="\n") for number, spelling in COLUMNS.values()
+        ]
         table.add_row(*names, seeds, *cells)
     return table
 
@@ -94,10 +96,11 @@ def _tasks(number: int) -> str:
     return f"{number_word(number)} {'task' if number == 1 else 'tasks'}"
 
 
-def _cell(figure: Figure, spelling: Spelling) -> str:
+def mean_and_deviation(figure: Figure, spelling: Spelling, *, between: str) -> str:
+    """Spell a figure; the deviation only where it says something, after `between`."""
     # That a count does not vary with the seed goes without saying; that an accuracy does not, does not.
     silent = figure.deviation is None or (figure.deviation == 0 and spelling is not percent)
-    return spelling(figure.mean) + ("" if silent else f"\n± {spelling(figure.deviation)}")
+    return spelling(figure.mean) + ("" if silent else f"{between}± {spelling(figure.deviation)}")
 
 
 @dataclass(frozen=True)

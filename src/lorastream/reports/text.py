@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from lorastream.reports.groups import Figure, group
-from lorastream.reports.tables import COLUMNS, Spelling, closing_line
+from lorastream.reports.groups import group
+from lorastream.reports.tables import COLUMNS, closing_line, mean_and_deviation
 from lorastream.reports.units import percent
 from lorastream.runs import RunRecord
 
@@ -21,7 +21,7 @@ def table(records: Sequence[RunRecord]) -> str:
     headings = ["recipe", "method", "seed", *COLUMNS]
     rows = [
         [entry.recipe, entry.label, ", ".join(map(str, entry.seeds))]
-        + [_cell(entry.figure(number), spelling) for number, spelling in COLUMNS.values()]
+        + [mean_and_deviation(entry.figure(number), spelling, between=" ") for number, spelling in COLUMNS.values()]
         for entry in group(records)
     ]
     return _grid(headings, rows)
@@ -55,10 +55,6 @@ _FIGURES = {
     "stored": "stored_bytes",
     "time": "training_seconds",
 }
-
-
-def _cell(figure: Figure, spelling: Spelling) -> str:
-    return spelling(figure.mean) + ("" if figure.deviation is None else f" ± {spelling(figure.deviation)}")
 
 
 def _matrix(record: RunRecord) -> str:

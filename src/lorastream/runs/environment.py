@@ -39,7 +39,7 @@ def commit() -> str | None:
     try:
         inside = _git(here, "ls-files", "--error-unmatch", __file__)
         head = _git(here, "rev-parse", "--short=12", "HEAD") if inside else None
-        return None if head is None else head + ("+" if _git(here, "status", "--porcelain", "--", "..") else "")
+        return None if head is None else head + ("+" if _git(here, "status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
 
