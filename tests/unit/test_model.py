@@ -153,3 +153,31 @@ def test_a_backbone_that_was_trained_is_a_part_too(model: IncrementalClassifier)
 def test_it_stays_in_evaluation_mode_below_the_head(model: IncrementalClassifier) -> None:
     model.train()
     assert not any(module.training for module in model.backbone.modules())
+
+
+def test_what_it_learnt_is_loaded_into_another(
+    model: IncrementalClassifier, images: Tensor, tiny_backbone: Callable[[], Backbone]
+) -> None:
+    _taught(model).grow(["owl"])
+    assert model.classes == [["cat", "dog"], ["owl"]]
+    loaded = IncrementalClassifier(tiny_backbone())
+    loaded.load_tensors(model.tensors(), model.classes, targets=["query", "value"], ranks=[2])
+    assert (loaded.class_names, loaded.task_sizes) == (model.class_names, model.task_sizes)
+    assert loaded.adapted == ("query", "value")
+    assert not loaded.backbone.trained
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_a_backbone_that_was_trained_is_loaded_too(
+    model: IncrementalClassifier, images: Tensor, tiny_backbone: Callable[[], Backbone]
+) -> None:
+    model.grow(["cat", "dog"])
+    model.backbone.trained = True
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter.mul_(1.5)
+    loaded = IncrementalClassifier(tiny_backbone())
+    loaded.load_tensors(model.tensors(), model.classes, targets=[], ranks=[])
+    assert loaded.backbone.trained
+    assert loaded.adapted == ()
+    assert torch.equal(loaded(images), model(images))
