@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from lorastream.backbones.backbone import Backbone
 from lorastream.backbones.projections import find_projections
 from lorastream.data.transforms import InputSpec
+from lorastream.files import write_atomically
 from lorastream.methods.sd_lora import SDLoRA
 from lorastream.model import IncrementalClassifier
 from lorastream.runs.environment import processor, versions
-from lorastream.runs.files import write_atomically
 
 RANK, CLASSES, INIT = 10, 10, 0.8
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
+from pydantic import TypeAdapter
 
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.images import Dataset
@@ -16,6 +17,7 @@ from lorastream.data.stream import Stream
 from lorastream.data.task import Task
 from lorastream.errors import CheckpointError, LorastreamError
 from lorastream.learner import Learner
+from lorastream.methods.protocol import hyper_parameters
 from lorastream.recipes import build
 from lorastream.recipes.schema import Recipe
 from lorastream.runs import environment, store
@@ -139,6 +141,7 @@ def _begin(recipe: Recipe, learner: Learner, images: Dataset, stream: Stream) ->
     network, identity = learner.model.backbone.network, learner.model.backbone.identity
     return RunRecord(
         recipe=recipe.resolved(),
+        hyper_parameters=TypeAdapter(dict[str, Any]).dump_python(hyper_parameters(learner.method), mode="json"),
         command=_command(),
         started=now(),
         seed=recipe.seed,

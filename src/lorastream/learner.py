@@ -17,10 +17,10 @@ from lorastream.data.images import decode, to_rgb
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.task import Task
 from lorastream.data.transforms import TransformConfig, build_transforms
-from lorastream.errors import BackboneError, DataError, unknown_name
+from lorastream.errors import BackboneError, DataError, RecipeError, unknown_name
 from lorastream.methods import build as build_method
 from lorastream.methods.protocol import Method, hyper_parameters, learnt_state, load_learnt_state
-from lorastream.model import IncrementalClassifier
+from lorastream.model import HeadKind, IncrementalClassifier
 from lorastream.randomness import Randomness
 from lorastream.recipes.build import training_settings
 from lorastream.training.checkpoint import read_model, write_model
@@ -55,7 +55,7 @@ class Learner:
     Args:
         backbone: a name (`glyph_vit`, an exact timm tag, `hf:...`), or a loaded backbone that then belongs to it.
         method: a name, such as `sd_lora`.
-        training: optimiser, epochs, batches; the defaults are those of the SD-LoRA code.
+        training: optimiser, epochs, batches; by default those of a preset and of the SD-LoRA code.
         transforms: how images are prepared, such as `{"train": "gentle"}`; see `data.transforms`.
         weights: a local file with the backbone's weights.
         image_size: side of the input in pixels; the backbone's own by default.
@@ -81,10 +81,13 @@ class Learner:
         **options: Any,  # noqa: ANN401 (each method has its own)
     ) -> None:
         self.training = (
-            training if isinstance(training, TrainingSettings) else training_settings(training or {}, where="Learner")
+            training
+            if isinstance(training, TrainingSettings)
+            else training_settings(training or {}, where="Learner", method=method)
         )
         self.method_name = method
         self.method: Method = build_method(method, options)
+        _check_alignable(self.training, method, self.method.traits.head)
         self.accelerator = accelerator_for(self.training)
         if isinstance(backbone, str):
             backbone = load_backbone(backbone, weights=weights, image_size=image_size)
@@ -201,7 +204,7 @@ class Learner:
             "seed": self.randomness.seed,
             "backbone": model.backbone.identity.to_dict(),
             "method": {"name": self.method_name, **hyper_parameters(self.method)},
-            "adapters": {"targets": list(model.adapted), "ranks": model.adapters.ranks if model.adapted else []},
+            "adapters": {"targets": list(model.adapted), "first_blocks": model.first_blocks},
             "training": self.training.model_dump(mode="json"),
             "transforms": asdict(self.transform_config),
         }
@@ -245,7 +248,7 @@ class Learner:
         learner = cls(
             backbone,
             method.pop("name"),
-            training=facts["training"],
+            training=training_settings(facts["training"], where=str(folder)),
             transforms=facts["transforms"],
             seed=facts["seed"],
             listen=listen,
@@ -286,6 +289,16 @@ def _transform_config(given: Mapping[str, Any]) -> TransformConfig:
     if unknown:
         raise DataError.of(unknown)
     return TransformConfig(**given)
+
+
+def _check_alignable(training: TrainingSettings, method: str, head: HeadKind) -> None:
+    if training.alignment is not None and head != "linear":
+        raise RecipeError(
+            "training.alignment",
+            expected="a method with a linear head, whose rows can be trained together",
+            got=f"{method}, which has a {head} head",
+            next_step="leave training.alignment out for this method",
+        )
 
 
 def _check_same_backbone(backbone: Backbone, sha256: str, folder: str | Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Literal
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from lorastream.adapters import Adapters, Target, attach
 from lorastream.backbones.backbone import Backbone
+from lorastream.data.task import Batch, TaskImages
 from lorastream.errors import AdapterError, DataError
-from lorastream.heads import LinearHead, PrototypeHead
+from lorastream.heads import ClassStatistics, LinearHead, PrototypeHead, load_statistics
 from lorastream.randomness import Randomness
 
 HeadKind = Literal["linear", "prototype"]
@@ -34,6 +35,9 @@ class IncrementalClassifier(nn.Module):
         class_names: all classes seen, in order of arrival; a label is a position in it.
         task_sizes: how many of them each task brought.
         adapted: the kinds of projections that take updates, e.g. `("query", "value")`; empty until `adapt`.
+        first_blocks: how many blocks take them, counted from the input; None: all.
+        autocast: the precision of `passes`, as a context; the loop sets its own.
+        statistics: what is kept of every class to align the head by; None unless it is aligned.
     """
 
     def __init__(self, backbone: Backbone, *, head: HeadKind = "linear", randomness: Randomness | None = None) -> None:
@@ -45,6 +49,9 @@ class IncrementalClassifier(nn.Module):
         self.class_names: list[str] = []
         self.task_sizes: list[int] = []
         self.adapted: tuple[str, ...] = ()
+        self.first_blocks: int | None = None
+        self.autocast: Callable[..., AbstractContextManager[None]] = nullcontext
+        self.statistics: ClassStatistics | None = None
         self._adapters: Adapters | None = None
 
     @property
@@ -79,8 +86,12 @@ class IncrementalClassifier(nn.Module):
             )
         return self._adapters
 
-    def adapt(self, kinds: Sequence[str]) -> Adapters:
+    def adapt(self, kinds: Sequence[str], *, first_blocks: int | None = None) -> Adapters:
         """Attach adapters to these kinds of projections, once; later calls return the same ones.
+
+        Args:
+            kinds: of projections, such as `("query", "value")`.
+            first_blocks: in that many blocks only, counted from the input; None, or more than there are: in all.
 
         Raises:
             MethodError: the backbone has no such projection.
@@ -89,15 +100,15 @@ class IncrementalClassifier(nn.Module):
         if self._adapters is None:
             targets = [
                 Target(found.pattern, part=found.part, parts=found.parts, name=found.kind)
-                for found in self.backbone.find(kinds)
+                for found in self.backbone.find(kinds, first_blocks=first_blocks)
             ]
             self._adapters = attach(self.backbone.network, targets)
-            self.adapted = tuple(kinds)
-        elif self.adapted != tuple(kinds):
+            self.adapted, self.first_blocks = tuple(kinds), first_blocks
+        elif (self.adapted, self.first_blocks) != (tuple(kinds), first_blocks):
             raise AdapterError(
                 "model.adapt",
-                expected=f"the projections adapted already: {', '.join(self.adapted)}",
-                got=", ".join(kinds),
+                expected=f"those adapted already: {', '.join(self.adapted)} of {self.first_blocks or 'all'} blocks",
+                got=f"{', '.join(kinds)} of {first_blocks or 'all'} blocks",
                 next_step="keep a method's targets for the life of a model",
             )
         return self._adapters
@@ -130,6 +141,20 @@ class IncrementalClassifier(nn.Module):
         """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`."""
         return self.head(self.features(images))
 
+    def passes(self, images: TaskImages, *, epoch: int | None = None, size: int = 64) -> Iterator[tuple[Batch, Tensor]]:
+        """Go once over a task's images without gradients; yield each batch with its features `[n, width]`.
+
+        Args:
+            images: of a task.
+            epoch: augmented as in that epoch of training; None: as test images are seen.
+            size: images at once.
+        """
+        kind = next(self.backbone.parameters()).dtype
+        for batch in images.batches(size, epoch=epoch, device=self.device):
+            with torch.no_grad(), self.autocast():
+                features = self.features(batch.images.to(kind))
+            yield batch, features
+
     def learning(self) -> list[nn.Parameter]:
         """Return the parameters that learn now."""
         return [p for p in self.parameters() if p.requires_grad]
@@ -147,10 +172,12 @@ class IncrementalClassifier(nn.Module):
             self._adapters.unmerge()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return everything learnt, by part: `adapters`, `head`, and `backbone` where its weights were trained too."""
+        """Return everything learnt, by part: `head` and, where there are any, `adapters`, `statistics`, `backbone`."""
         parts = {"head": self.head.tensors()}
         if self._adapters is not None:
             parts["adapters"] = self._adapters.tensors()
+        if self.statistics is not None:
+            parts["statistics"] = self.statistics.tensors()
         if self.backbone.trained:
             state = self.backbone.network.state_dict()
             parts["backbone"] = {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -162,7 +189,7 @@ class IncrementalClassifier(nn.Module):
         classes: Sequence[Sequence[str]],
         *,
         targets: Sequence[str],
-        ranks: list[int],
+        first_blocks: int | None = None,
     ) -> None:
         """Take what `tensors` gave, on the device that the model is on.
 
@@ -170,7 +197,7 @@ class IncrementalClassifier(nn.Module):
             parts: tensors by part.
             classes: the class names of every task.
             targets: the projections that were adapted; none where nothing was.
-            ranks: the rank of every update.
+            first_blocks: how many blocks were; None: all.
 
         Raises:
             AdapterError: the adapters are those of another backbone.
@@ -179,12 +206,14 @@ class IncrementalClassifier(nn.Module):
         self.class_names = [name for task in classes for name in task]
         self.task_sizes = [len(task) for task in classes]
         if targets:
-            self.adapt(targets).load_tensors(parts["adapters"], ranks)
+            self.adapt(targets, first_blocks=first_blocks).load_tensors(parts["adapters"])
         if "backbone" in parts:
             self.backbone.network.load_state_dict(parts["backbone"])
             self.backbone.trained = True
         if "head" in parts:
             self.head.load_tensors(parts["head"], self.task_sizes)
+        if "statistics" in parts:
+            self.statistics = load_statistics(parts["statistics"])
         self.to(device)
 
     def stored_bytes(self) -> int:

@@ -61,3 +61,13 @@ def test_an_override_decides_what_is_checked(lorastream: Command) -> None:
     assert lorastream("validate", "digits").out == "digits is valid for sequential_lora, sd_lora.\n"
     assert lorastream("validate", "digits", "method.name=joint").out == "digits is valid for joint.\n"
     assert lorastream("validate", "digits", "method.name=joind").code == 2
+
+
+def test_report_shows_magnitudes_beside_the_authors(lorastream: Command, runs: str) -> None:
+    told = lorastream("report", runs, "--magnitudes")
+    assert told.code == 0
+    assert "sd_lora, seed 0" in told.out
+    assert lorastream("report", runs, "--magnitudes", "--markdown").out.startswith("| magnitude of task | 1 |")
+    refused = lorastream("report", f"{runs}/prototypes", "--magnitudes")
+    assert refused.code == 2
+    assert "got       prototypes" in refused.err

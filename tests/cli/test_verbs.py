@@ -14,9 +14,10 @@ from lorastream.cli.main import app
 RECIPE, OVERRIDES = ("argument", "RECIPE", True), ("argument", "KEY=VALUE", False)
 JSON = ("--json", False)
 VERBS = {
+    "data": set(),
     "doctor": {JSON},
     "list": {("argument", "KIND", False), JSON},
-    "report": {("argument", "FOLDER", False), JSON, ("--markdown", False)},
+    "report": {("argument", "FOLDER", False), JSON, ("--markdown", False), ("--magnitudes", False)},
     "run": {
         *(RECIPE, OVERRIDES, JSON),
         *(("--methods", None), ("--seeds", 1), ("--out", None), ("--quiet", "-q", False)),
@@ -32,7 +33,9 @@ def test_the_verbs_take_what_they_always_took() -> None:
     assert {option for p in command.params for option in p.opts} == {"--version"}
 
 
-@pytest.mark.parametrize("verb", [(), ("run",), ("list",), ("validate",), ("report",), ("doctor",)])
+@pytest.mark.parametrize(
+    "verb", [(), ("run",), ("list",), ("validate",), ("report",), ("doctor",), ("data",), ("data", "prepare")]
+)
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("width", [80, 120])
 def test_help_fits_and_says_what_a_verb_does(

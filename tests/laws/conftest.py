@@ -20,10 +20,21 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"carry_magnitudes": True},
         {"carry_magnitudes": True, "magnitude_scope": "per_projection", "norm": "exact"},
         {"normalise_current": True, "norm": "exact", "magnitude_init": 1.0},
+        {"rank": (3, 1, 2), "absorb": "joint"},
+        {"absorb": "joint", "absorb_threshold": 100.0, "absorb_scale": "preserving", "carry_magnitudes": True},
+        {"absorb": "per_projection", "absorb_residual": "fro2", "absorb_threshold": 0.99},
     ],
     "sequential_lora": [{"softmax": "current_classes"}],
     "finetune": [{"softmax": "current_classes"}],
     "joint": [{"restart": False}],
+    "inf_lora": [
+        {"threshold": 0.97, "tasks": 3, "energy": "eigenvalues"},
+        {"memory": "plain", "blocks": 1, "row_scale": 1.0, "augmented_statistics": False, "first_task": "reached"},
+    ],
+    "lora_sum": [
+        {"penalty": "orthogonal", "overlap": "squared"},
+        {"penalty": "fisher", "weight": 10.0, "decay": 0.5, "fisher_labels": "model"},
+    ],
 }
 CASES = [(name, options) for name in methods.names() for options in [{}, *VARIANTS.get(name, [])]]
 
@@ -36,7 +47,9 @@ class Case:
     options: dict[str, Any]
     backbone: Callable[[], Backbone]
     streams: Callable[..., Stream]
-    training: dict[str, Any] = field(default_factory=lambda: {"epochs": 2, "batch_size": 8, "lr": 0.05})
+    training: dict[str, Any] = field(
+        default_factory=lambda: {"epochs": 2, "batch_size": 8, "lr": 0.05, "alignment": None}
+    )
 
     def learner(self, *, seed: int = 0, **training: Any) -> Learner:
         """Make a learner that knows nothing yet."""

@@ -17,7 +17,7 @@ from lorastream.experiment import run
 from lorastream.methods.protocol import Method, hyper_parameters
 from lorastream.recipes import load as recipes
 
-OUT_OF_RANGE = {int: -1, float: -1.0, str: "nonsense", bool: "perhaps", tuple: ("nonsense",)}
+OUT_OF_RANGE = {int: -1, float: -1.0, str: "nonsense", bool: "perhaps", tuple: ("nonsense",), type(None): "nonsense"}
 
 
 @pytest.mark.parametrize("name", methods.names())

@@ -54,6 +54,9 @@ def test_the_record_of_a_finished_run(go: Callable[..., Any], tmp_path: Path, im
     assert (record.status, record.failure, record.seed) == ("finished", None, 7)
     assert (record.method, record.recipe_name) == ("sd_lora", "digits")
     assert record.recipe == recipe.resolved()
+    assert (record.hyper_parameters["rank"], record.hyper_parameters["targets"]) == ([2], ["query", "value"])
+    assert record.hyper_parameters["norm"] == "product"
+    assert not [name for name in record.hyper_parameters if name.endswith("_")]
     assert record.started is not None
     assert record.finished is not None
     assert record.started <= record.finished

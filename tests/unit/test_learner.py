@@ -19,6 +19,7 @@ from lorastream.data.stream import Stream
 from lorastream.data.transforms import TransformConfig
 from lorastream.errors import BackboneError, CheckpointError, DataError, MethodError, RecipeError
 from lorastream.training.events import EpochDone, Event, TaskLearnt, TaskStarted
+from lorastream.training.settings import TrainingSettings
 
 TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 8, "lr": 0.05}
 
@@ -291,6 +292,26 @@ def test_what_it_is_made_with_is_checked(
 ) -> None:
     with pytest.raises(error, match=message):
         make(**given)
+
+
+def test_a_preset_brings_its_training_and_what_is_given_lies_over_it(tiny_backbone: Callable[[], Backbone]) -> None:
+    learner = Learner(tiny_backbone(), "inf_lora_ca", training={"lr": 0.02, "alignment": {"epochs": 2}})
+    assert learner.training.lr == 0.02
+    assert learner.training.alignment is not None
+    assert (learner.training.alignment.epochs, learner.training.alignment.samples_per_class) == (2, 256)
+    whole = TrainingSettings(lr=0.02)
+    assert Learner(tiny_backbone(), "inf_lora_ca", training=whole).training is whole
+
+
+def test_what_a_preset_brings_and_was_left_out_stays_out_when_loaded(
+    tmp_path: Path, stream: Stream, tiny_backbone: Callable[[], Backbone]
+) -> None:
+    """TOML has no null: on disk nothing stands where the alignment was left out."""
+    training = {"alignment": None, "epochs": 1, "batch_size": 8}
+    learner = Learner(tiny_backbone(), "inf_lora_ca", training=training)
+    learner.learn(stream[0])
+    learner.save(tmp_path / "model")
+    assert Learner.load(tmp_path / "model", backbone=tiny_backbone()).training == learner.training
 
 
 def test_a_projection_that_the_backbone_lacks_is_found_out_when_learning_begins(

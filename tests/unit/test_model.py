@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lorastream.adapters import AdaptedLinear
 from lorastream.backbones.backbone import Backbone
+from lorastream.data.stream import Stream
 from lorastream.errors import AdapterError, DataError, MethodError
 from lorastream.heads import LinearHead, PrototypeHead
 from lorastream.model import IncrementalClassifier
@@ -138,7 +139,8 @@ def test_what_it_learnt_by_part(model: IncrementalClassifier) -> None:
     assert set(parts) == {"head", "adapters"}
     head = 2 * 32 + 2
     adapters = 4 * (2 * 32 + 32 * 2 + 2)  # of each of four slices: down, up, scale
-    assert model.stored_bytes() == 4 * (head + adapters)
+    ranks = 4  # one update of each slice, int64
+    assert model.stored_bytes() == 4 * (head + adapters) + 8 * ranks
 
 
 def test_a_backbone_that_was_trained_is_a_part_too(model: IncrementalClassifier) -> None:
@@ -161,7 +163,7 @@ def test_what_it_learnt_is_loaded_into_another(
     _taught(model).grow(["owl"])
     assert model.classes == [["cat", "dog"], ["owl"]]
     loaded = IncrementalClassifier(tiny_backbone())
-    loaded.load_tensors(model.tensors(), model.classes, targets=["query", "value"], ranks=[2])
+    loaded.load_tensors(model.tensors(), model.classes, targets=["query", "value"])
     assert (loaded.class_names, loaded.task_sizes) == (model.class_names, model.task_sizes)
     assert loaded.adapted == ("query", "value")
     assert not loaded.backbone.trained
@@ -177,7 +179,44 @@ def test_a_backbone_that_was_trained_is_loaded_too(
         for parameter in model.backbone.parameters():
             parameter.mul_(1.5)
     loaded = IncrementalClassifier(tiny_backbone())
-    loaded.load_tensors(model.tensors(), model.classes, targets=[], ranks=[])
+    loaded.load_tensors(model.tensors(), model.classes, targets=[])
     assert loaded.backbone.trained
     assert loaded.adapted == ()
     assert torch.equal(loaded(images), model(images))
+
+
+def test_only_the_first_blocks_take_updates_where_it_is_told_so(
+    model: IncrementalClassifier, tiny_backbone: Callable[[], Backbone]
+) -> None:
+    adapters = model.adapt(("key", "value"), first_blocks=1)
+    assert [name for name, _ in adapters.items()] == ["blocks.0.attn.qkv/key", "blocks.0.attn.qkv/value"]
+    assert model.adapt(("key", "value"), first_blocks=1) is adapters
+    with pytest.raises(AdapterError, match="of all blocks"):
+        model.adapt(("key", "value"))
+    deeper = IncrementalClassifier(tiny_backbone()).adapt(("key",), first_blocks=5)
+    assert len(deeper) == 2, "it has two blocks, and takes them all"
+
+
+def test_a_pass_yields_every_image_once_with_its_features(
+    model: IncrementalClassifier, synthetic_stream: Callable[..., Stream]
+) -> None:
+    images = synthetic_stream()[0].train
+    batches, features = zip(*model.passes(images, size=5), strict=True)
+    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 4]
+    (whole,) = images.batches(100)
+    torch.testing.assert_close(torch.cat(features), model.features(whole.images), atol=1e-5, rtol=0)
+    assert not any(found.requires_grad for found in features)
+    augmented = torch.cat([found for _, found in model.passes(images, epoch=0)])
+    assert augmented.shape == (24, 32)
+    assert not torch.allclose(augmented, torch.cat(features))
+
+
+def test_a_pass_runs_in_the_precision_of_the_run(
+    model: IncrementalClassifier, synthetic_stream: Callable[..., Stream]
+) -> None:
+    model.autocast = lambda: torch.autocast("cpu", dtype=torch.bfloat16)
+    seen: list[torch.dtype] = []
+    layer = model.backbone.network.get_submodule("blocks.0.mlp.fc1")
+    layer.register_forward_hook(lambda *found: seen.append(found[2].dtype))
+    list(model.passes(synthetic_stream()[0].train))
+    assert seen == [torch.bfloat16]

@@ -14,6 +14,7 @@ adapters.merge()                                                     # the plain
 
 from lorastream.adapters.adapted_linear import AdaptedLinear
 from lorastream.adapters.attach import Adapters, Target, attach
+from lorastream.adapters.input_moments import InputMoments
 from lorastream.adapters.low_rank import Adapter, ColumnScaling
 
-__all__ = ["AdaptedLinear", "Adapter", "Adapters", "ColumnScaling", "Target", "attach"]
+__all__ = ["AdaptedLinear", "Adapter", "Adapters", "ColumnScaling", "InputMoments", "Target", "attach"]

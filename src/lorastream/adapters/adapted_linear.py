@@ -65,7 +65,7 @@ class AdaptedLinear(nn.Module):
         found: list[tuple[Rows, Adapter]] = []
         for name, rows in self.rows.items():
             adapter = self.adapters[name]
-            if isinstance(adapter, Adapter) and adapter.ranks:
+            if isinstance(adapter, Adapter) and not adapter.empty:
                 found.append((rows, adapter))
         return found
 
@@ -164,36 +164,67 @@ class _FactorGradients(torch.autograd.Function):
         found: list[Tensor | None] = [gradient, None, None, None]
         for index, (rows, adapter) in enumerate(ctx.learning):
             first = len(found)
-            needs_scale = ctx.needs_input_grad[first + 2]
-            found.extend(_gradients(inputs, flat[:, rows.slice], adapter, ctx.scales[index], needs_scale=needs_scale))
+            needs = _Needs(down=ctx.needs_input_grad[first], scale=ctx.needs_input_grad[first + 2])
+            found.extend(_gradients(inputs, flat[:, rows.slice], adapter, ctx.scales[index], needs))
         return tuple(found)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Needs:
+    """Which gradients are asked for, beside that of up."""
+
+    down: bool
+    scale: bool
+
+
 def _gradients(
-    inputs: Tensor, gradient: Tensor, adapter: Adapter, scale: Tensor, *, needs_scale: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the gradients of the live down and up and, where needed, of every column's scale."""
+    inputs: Tensor, gradient: Tensor, adapter: Adapter, scale: Tensor, needs: _Needs
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Return the gradients of the live down and up and of every column's scale, where they are needed."""
     rank = adapter.ranks[-1]
-    columns = adapter.total_rank if needs_scale else rank
+    columns = adapter.total_rank if needs.scale else rank
     down, up = adapter.down_stack[-columns:], adapter.up_stack[:, -columns:]
-    live_scale = scale[-rank:]
-    kind = adapter.scale.dtype
-    exact = torch.promote_types(kind, torch.float32)
     width = inputs.shape[1] + gradient.shape[1]
-    if (columns + rank) * width < inputs.shape[1] * gradient.shape[1]:
-        hidden = inputs @ down.to(inputs.dtype).mT
-        hidden_gradient = gradient @ up.to(inputs.dtype)
-        scale_gradient = (hidden.to(exact) * hidden_gradient.to(exact)).sum(dim=0) if needs_scale else None
-        down_gradient = (hidden_gradient[:, -rank:].mT @ inputs).to(exact) * live_scale[:, None]
-        up_gradient = (gradient.mT @ hidden[:, -rank:]).to(exact) * live_scale
-    else:
-        dense = (gradient.mT @ inputs).to(exact)
-        projected = up.to(exact).mT @ dense
-        scale_gradient = (projected * down.to(exact)).sum(dim=1) if needs_scale else None
-        down_gradient = projected[-rank:] * live_scale[:, None]
-        up_gradient = dense @ down[-rank:].to(exact).mT * live_scale
+    cheaper = _through_ranks if (columns + rank) * width < inputs.shape[1] * gradient.shape[1] else _through_dense
+    down_gradient, up_gradient, scale_gradient = cheaper(inputs, gradient, down, up, rank, needs)
+    kind, live_scale = adapter.scale.dtype, scale[-rank:]
+    of_inputs, of_outputs = adapter.masks or (live_scale.new_ones(()), live_scale.new_ones(1))
     return (
-        down_gradient.to(kind),
-        up_gradient.to(kind),
+        None if down_gradient is None else (down_gradient * live_scale[:, None] * of_inputs).to(kind),
+        (up_gradient * live_scale * of_outputs[:, None]).to(kind),
         None if scale_gradient is None else scale_gradient.to(kind),
+    )
+
+
+def _through_ranks(
+    inputs: Tensor, gradient: Tensor, down: Tensor, up: Tensor, rank: int, needs: _Needs
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Take the gradients, but for the live scale, through x D' and g U: cheap while the ranks are few."""
+    exact = torch.promote_types(down.dtype, torch.float32)
+    hidden = inputs @ down.to(inputs.dtype).mT
+    up_gradient = (gradient.mT @ hidden[:, -rank:]).to(exact)
+    if not (needs.down or needs.scale):
+        return None, up_gradient, None
+    hidden_gradient = gradient @ up.to(inputs.dtype)
+    return (
+        (hidden_gradient[:, -rank:].mT @ inputs).to(exact) if needs.down else None,
+        up_gradient,
+        (hidden.to(exact) * hidden_gradient.to(exact)).sum(dim=0) if needs.scale else None,
+    )
+
+
+def _through_dense(
+    inputs: Tensor, gradient: Tensor, down: Tensor, up: Tensor, rank: int, needs: _Needs
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Take the gradients, but for the live scale, through the dense g' x: the same cost at any number of tasks."""
+    exact = torch.promote_types(down.dtype, torch.float32)
+    dense = (gradient.mT @ inputs).to(exact)
+    up_gradient = dense @ down[-rank:].to(exact).mT
+    if not (needs.down or needs.scale):
+        return None, up_gradient, None
+    projected = up.to(exact).mT @ dense
+    return (
+        projected[-rank:] if needs.down else None,
+        up_gradient,
+        (projected * down.to(exact)).sum(dim=1) if needs.scale else None,
     )

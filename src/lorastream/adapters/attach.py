@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,8 +64,8 @@ class Adapters:
 
     @property
     def ranks(self) -> list[int]:
-        """The rank of every update so far, in order of arrival (the same on every projection)."""
-        return list(next(iter(self)).ranks)
+        """The rank of every update so far, in order of arrival: the largest of all projections."""
+        return [max(ranks) for ranks in zip(*(adapter.ranks for adapter in self), strict=True)]
 
     @property
     def live(self) -> bool:
@@ -74,19 +74,49 @@ class Adapters:
 
     def parameters(self) -> list[nn.Parameter]:
         """Return what learns: the live factors of all projections."""
-        return [p for adapter in self for p in adapter.parameters()]
+        return [p for adapter in self for p in adapter.parameters() if p.requires_grad]
 
-    def grow(self, rank: int, *, generator: torch.Generator, up_std: float = 0.0) -> None:
-        """Append a live update to every projection, or to none; see `Adapter.grow`."""
+    def grow(
+        self,
+        rank: int,
+        *,
+        generator: torch.Generator,
+        up_std: float = 0.0,
+        downs: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Append a live update to every projection, or to none; see `Adapter.grow`.
+
+        Args:
+            rank: 1 to the smallest width of the projections.
+            generator: a CPU generator.
+            up_std: standard deviation of `up` at the start.
+            downs: for each adapter's name, as `items` yields it, the `down [rank, in]` that it takes and keeps.
+        """
         for adapter in self:
             adapter.check_growth(rank)
-        for adapter in self:
-            adapter.grow(rank, generator=generator, up_std=up_std)
+        for name, adapter in self.items():
+            down = None if downs is None else downs[name]
+            adapter.grow(rank, generator=generator, up_std=up_std, down=down)
 
     def freeze(self) -> None:
         """Make the live updates past ones and all scales constant; the network's output does not change."""
         for adapter in self:
             adapter.freeze()
+
+    def fold(self) -> None:
+        """Add the past updates of every projection into one constant term; see `Adapter.fold`."""
+        for adapter in self:
+            adapter.fold()
+
+    def drop_newest(self) -> None:
+        """Drop the newest past update of every projection."""
+        for adapter in self:
+            adapter.drop_newest()
+
+    def mask(self, probability: float, *, generator: torch.Generator) -> None:
+        """Draw new masks of LoRA dropout for the live update of every projection; see `Adapter.mask`."""
+        for adapter in self:
+            adapter.mask(probability, generator=generator)
 
     def thaw(self) -> None:
         """Let the newest update of every projection learn again."""
@@ -125,21 +155,23 @@ class Adapters:
         self.merged = False
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return everything that the adapters hold, by name, for saving: `down`, `up` and `scale` of each."""
+        """Return everything that the adapters hold, by name, for saving.
+
+        Of each `down`, `up`, `scale`, `ranks` (int64 `[updates]`) and, where updates were folded, `folded`.
+        """
         found: dict[str, Tensor] = {}
         for name, adapter in self.items():
+            found[f"{name}/ranks"] = torch.tensor(adapter.ranks, dtype=torch.int64)
+            if len(adapter.folded):
+                found[f"{name}/folded"] = adapter.folded
             up, down = zip(*adapter.factors(), strict=True) if adapter.ranks else ((), ())
             found[f"{name}/up"] = torch.cat(up, dim=1) if up else adapter.up_stack
             found[f"{name}/down"] = torch.cat(down, dim=0) if down else adapter.down_stack
             found[f"{name}/scale"] = adapter.column_scale().detach()
         return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
 
-    def load_tensors(self, tensors: dict[str, Tensor], ranks: list[int]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take what `tensors` gave; nothing is live afterwards.
-
-        Args:
-            tensors: `NAME/up`, `NAME/down` and `NAME/scale` of every projection.
-            ranks: the rank of every update, in order of arrival.
 
         Raises:
             AdapterError: a projection is missing or of another shape.
@@ -152,8 +184,8 @@ class Adapters:
                     got=f"{len(tensors)} tensors, none of them for it",
                     next_step="load the model with the backbone and targets it was made with",
                 )
-            up, down, scale = (tensors[f"{name}/{part}"] for part in ("up", "down", "scale"))
-            adapter.load(up, down, scale, ranks)
+            up, down, scale, ranks = (tensors[f"{name}/{part}"] for part in ("up", "down", "scale", "ranks"))
+            adapter.load(up, down, scale, ranks.tolist(), tensors.get(f"{name}/folded"))
 
 
 def attach(network: nn.Module, targets: Sequence[Target]) -> Adapters:

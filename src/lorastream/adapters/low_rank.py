@@ -1,4 +1,4 @@
-"""All low-rank updates of one projection: `delta = up diag(s) down`, the ranks of all tasks side by side.
+"""All updates of one projection: `delta = folded + up diag(s) down`, the ranks of all tasks side by side.
 
 Names: `down [rank, in]` is called A by the LoRA paper and by the SD-LoRA and InfLoRA code, B by the InfLoRA paper;
 `up [out, rank]` is the other one.
@@ -32,7 +32,7 @@ class ColumnScaling(Protocol):
 class Adapter(nn.Module):
     """The low-rank updates of one projection; the newest may be live (it learns), the others are past (constant).
 
-    Between tasks nothing is live and the adapter is numbers only: `down_stack`, `up_stack`, `scale`.
+    Between tasks nothing is live and the adapter is numbers only: `down_stack`, `up_stack`, `scale`, `folded`.
 
     Args:
         in_features: width of the projection's input.
@@ -43,15 +43,18 @@ class Adapter(nn.Module):
         down_stack: `[R, in]`, the down factors of all tasks, R = `sum(ranks)`; its last rows mirror `down`.
         up_stack: `[out, R]`, likewise.
         scale: `[R]`, what each column is multiplied by where no `scaling` is set.
-        down: `[rank, in]`, the live update's; None between tasks.
+        folded: `[out, in]`, the sum of the updates that are no longer told apart; `[0, in]` where there is none.
+        down: `[rank, in]`, the live update's; None between tasks. It learns unless it was given to `grow`.
         up: `[out, rank]`, the live update's; None between tasks.
-        ranks: the rank of every update, in order of arrival.
+        ranks: the rank of every update, in order of arrival; 0 where an update was dropped and its place kept.
         scaling: what computes the scale while magnitudes learn; None where it is constant.
+        masks: what the live update's input `[in]` and output `[out]` are multiplied by; None without dropout.
     """
 
     down_stack: Tensor
     up_stack: Tensor
     scale: Tensor
+    folded: Tensor
 
     def __init__(self, in_features: int, out_features: int, like: Tensor) -> None:
         super().__init__()
@@ -60,17 +63,24 @@ class Adapter(nn.Module):
         self.register_buffer("down_stack", like.new_empty(0, in_features))
         self.register_buffer("up_stack", like.new_empty(out_features, 0))
         self.register_buffer("scale", like.new_empty(0))
+        self.register_buffer("folded", like.new_empty(0, in_features))
         self.down: nn.Parameter | None
         self.up: nn.Parameter | None
         self.register_parameter("down", None)
         self.register_parameter("up", None)
         self.ranks: list[int] = []
         self.scaling: ColumnScaling | None = None
+        self.masks: tuple[Tensor, Tensor] | None = None
 
     @property
     def live(self) -> bool:
         """Whether the newest update learns."""
-        return self.down is not None
+        return self.up is not None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the projection is the pretrained one."""
+        return not self.ranks and not len(self.folded)
 
     @property
     def total_rank(self) -> int:
@@ -85,57 +95,111 @@ class Adapter(nn.Module):
             yield self.up_stack[:, first : first + rank], self.down_stack[first : first + rank]
             first += rank
 
-    def grow(self, rank: int, *, generator: torch.Generator, up_std: float = 0.0) -> None:
+    def grow(self, rank: int, *, generator: torch.Generator, up_std: float = 0.0, down: Tensor | None = None) -> None:
         """Append a live update with `down ~ U(-1/√in, 1/√in)` and `up = 0`: the output does not change.
 
         Args:
             rank: 1 to min(in, out).
             generator: a CPU generator; the same numbers on every device.
             up_std: standard deviation of a Gaussian `up` instead of zeros, at least 0.
+            down: `[rank, in]`, taken as it is; it does not learn then, only `up` does.
 
         Raises:
-            AdapterError: an update is still live, or the rank is out of range.
+            AdapterError: an update is still live, the rank is out of range, or `down` has another shape.
         """
         self.check_growth(rank)
-        bound = 1 / math.sqrt(self.in_features)
-        down = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
+        designed = down is not None
+        if down is None:
+            bound = 1 / math.sqrt(self.in_features)
+            down = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
+        self._check_down(rank, down)
         up = torch.zeros(self.out_features, rank)
         if up_std > 0:
             up.normal_(0.0, up_std, generator=generator)
         self._append(up, down)
-        self._make_live()
+        self._make_live(down_learns=not designed)
 
-    def load(self, up: Tensor, down: Tensor, scale: Tensor, ranks: list[int]) -> None:
-        """Take all updates, past, from tensors `up [out, R]`, `down [R, in]` and `scale [R]`.
+    def load(self, up: Tensor, down: Tensor, scale: Tensor, ranks: list[int], folded: Tensor | None = None) -> None:
+        """Take all updates, past: `up [out, R]`, `down [R, in]`, `scale [R]` and, if any, `folded [out, in]`.
 
         Raises:
             AdapterError: the shapes are not this projection's.
         """
         total = sum(ranks)
-        expected = ((self.out_features, total), (total, self.in_features), (total,))
-        got = (tuple(up.shape), tuple(down.shape), tuple(scale.shape))
+        folded = self.folded[:0] if folded is None else folded
+        whole = (self.out_features if len(folded) else 0, self.in_features)
+        expected = ((self.out_features, total), (total, self.in_features), (total,), whole)
+        got = (tuple(up.shape), tuple(down.shape), tuple(scale.shape), tuple(folded.shape))
         if got != expected:
             raise AdapterError(
                 "the stored updates of a projection",
-                expected=f"up, down, scale of shapes {expected}",
+                expected=f"up, down, scale, folded of shapes {expected}",
                 got=str(got),
                 next_step="load the model with the backbone it was made with",
             )
-        self.register_parameter("down", None)
-        self.register_parameter("up", None)
+        self._drop_live()
         like = self.scale
-        self.up_stack, self.down_stack, self.scale = (t.detach().clone().to(like) for t in (up, down, scale))
+        self.up_stack, self.down_stack, self.scale, self.folded = (
+            t.detach().clone().to(like) for t in (up, down, scale, folded)
+        )
         self.ranks = list(ranks)
         self.scaling = None
 
     def freeze(self) -> None:
         """Make the live update a past one, and the scale a constant: what the network computes does not change."""
         scale = self.column_scale().detach().clone()
+        self.masks = None
         self._mirror()
-        self.register_parameter("down", None)
-        self.register_parameter("up", None)
+        self._drop_live()
         self.scale = scale
         self.scaling = None
+
+    def fold(self) -> None:
+        """Add all past updates into one constant term, so that neither memory nor the cost of a step grows with them.
+
+        What the projection computes stays the same but for rounding.
+
+        Raises:
+            AdapterError: an update is still live.
+        """
+        self._check_nothing_learns("fold")
+        folded = self.delta()
+        self.clear()
+        self.folded = folded
+
+    def drop_newest(self, *, keep_place: bool = False) -> None:
+        """Drop the newest past update, wholly or with rank 0 in its place.
+
+        Raises:
+            AdapterError: there is none, or it is still live.
+        """
+        self._check_nothing_learns("drop_newest")
+        kept = self.total_rank - self.ranks.pop()
+        self.up_stack, self.down_stack, self.scale = (
+            self.up_stack[:, :kept].clone(),
+            self.down_stack[:kept].clone(),
+            self.scale[:kept].clone(),
+        )
+        if keep_place:
+            self.ranks.append(0)
+
+    def mask(self, probability: float, *, generator: torch.Generator) -> None:
+        """Let the live update go without some of its inputs and outputs until the next call; 0 ends it.
+
+        LoRA dropout (Lin et al., arXiv 2404.09610): entries of the input and the output width, not of the rank, are
+        dropped, each with this probability, and the rest is scaled so that the update's mean stays the same (ours).
+
+        Args:
+            probability: from 0 to below 1.
+            generator: a CPU generator; the same masks on every device.
+        """
+        if not probability:
+            self.masks = None
+            return
+        kept = 1 - probability
+        sizes = (self.in_features, self.out_features)
+        drawn = [torch.rand(size, generator=generator).lt(kept).to(self.scale) / kept for size in sizes]
+        self.masks = (drawn[0], drawn[1])
 
     def thaw(self) -> None:
         """Let the newest past update learn again.
@@ -150,7 +214,7 @@ class Adapter(nn.Module):
                 got=f"{len(self.ranks)} updates, live: {self.live}",
                 next_step="grow a new update instead",
             )
-        self._make_live()
+        self._make_live(down_learns=True)
 
     def clear(self) -> None:
         """Drop all updates: the projection is the pretrained one again."""
@@ -162,7 +226,7 @@ class Adapter(nn.Module):
         return self.scale if self.scaling is None else self.scaling(self)
 
     def compose(self, weight: Tensor, scale: Tensor) -> Tensor:
-        """Return `weight + up diag(scale) down`, `[out, in]`, without gradients.
+        """Return `weight + folded + up diag(scale) down`, `[out, in]`, without gradients.
 
         Args:
             weight: `[out, in]`.
@@ -170,6 +234,7 @@ class Adapter(nn.Module):
         """
         with torch.no_grad():
             self._mirror()
+            weight = weight + self.folded if len(self.folded) else weight
             return torch.addmm(weight, self.up_stack * scale, self.down_stack)
 
     def delta(self) -> Tensor:
@@ -178,12 +243,16 @@ class Adapter(nn.Module):
 
     def watched(self) -> list[Tensor]:
         """Return the tensors that the composed weight depends on: it is the same as long as they are, and unchanged."""
-        watched = [self.scale, self.down_stack, self.up_stack]
+        factors = [self.down_stack, self.up_stack]
         if self.down is not None and self.up is not None:
-            watched = [self.scale, self.down, self.up]
-        if self.scaling is not None:
-            watched.extend(self.scaling.parameters)
-        return watched
+            factors = [self.down, self.up]
+        masks = self.masks or ()
+        return [self.scale, self.folded, *factors, *masks, *(self.scaling.parameters if self.scaling else ())]
+
+    def update_of_column(self) -> Tensor:
+        """Return int64 `[R]`: to which update, counted from 0, each column belongs."""
+        columns = [update for update, rank in enumerate(self.ranks) for _ in range(rank)]
+        return torch.tensor(columns, dtype=torch.int64, device=self.scale.device)
 
     def check_growth(self, rank: int) -> None:
         """Check that `grow` can append an update of this rank.
@@ -213,14 +282,40 @@ class Adapter(nn.Module):
         self.scale = torch.cat([self.scale, self.scale.new_ones(down.shape[0])])
         self.ranks.append(down.shape[0])
 
-    def _make_live(self) -> None:
+    def _check_down(self, rank: int, down: Tensor) -> None:
+        if tuple(down.shape) != (rank, self.in_features):
+            raise AdapterError(
+                "adapter.grow, down",
+                expected=f"shape {(rank, self.in_features)}",
+                got=f"shape {tuple(down.shape)}",
+                next_step="design one row for each rank, as wide as the projection's input",
+            )
+
+    def _check_nothing_learns(self, verb: str) -> None:
+        if self.live or not (self.ranks or len(self.folded)):
+            raise AdapterError(
+                f"adapter.{verb}",
+                expected="past updates and none that is live",
+                got="the newest update still learns" if self.live else "no update",
+                next_step="call freeze() at the end of a task, then this",
+            )
+
+    def _make_live(self, *, down_learns: bool) -> None:
         rank = self.ranks[-1]
-        self.down = nn.Parameter(self.down_stack[-rank:].clone())
+        self.down = nn.Parameter(self.down_stack[-rank:].clone(), requires_grad=down_learns)
         self.up = nn.Parameter(self.up_stack[:, -rank:].clone())
+
+    def _drop_live(self) -> None:
+        self.register_parameter("down", None)
+        self.register_parameter("up", None)
+        self.masks = None
 
     @torch.no_grad()
     def _mirror(self) -> None:
         """Copy the live factors into the last columns of the stack, so that one product composes all updates."""
         if self.down is not None and self.up is not None:
-            self.down_stack[-self.ranks[-1] :].copy_(self.down)
-            self.up_stack[:, -self.ranks[-1] :].copy_(self.up)
+            down, up = self.down, self.up
+            if self.masks is not None:
+                down, up = down * self.masks[0], up * self.masks[1][:, None]
+            self.down_stack[-self.ranks[-1] :].copy_(down)
+            self.up_stack[:, -self.ranks[-1] :].copy_(up)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -88,8 +89,12 @@ class Backbone(nn.Module):
         del mode
         return super().train(mode=False)
 
-    def find(self, kinds: Sequence[str]) -> list[Projection]:
+    def find(self, kinds: Sequence[str], *, first_blocks: int | None = None) -> list[Projection]:
         """Return where the projections of these kinds are.
+
+        Args:
+            kinds: such as `("query", "value")`.
+            first_blocks: only the first so many layers of each kind, counted from the input; None: all.
 
         Raises:
             MethodError: the backbone has no projection of that kind.
@@ -102,7 +107,14 @@ class Backbone(nn.Module):
         ]
         if faults:
             raise MethodError.of(faults)
-        return [projection for kind in kinds for projection in self.projections[kind]]
+        found = [projection for kind in kinds for projection in self.projections[kind]]
+        return found if first_blocks is None else [first for p in found for first in self._first(p, first_blocks)]
+
+    def _first(self, projection: Projection, number: int) -> list[Projection]:
+        """Return the first layers of a projection, each by its own name."""
+        names = [name for name, _ in self.network.named_modules()]
+        layers = fnmatch.filter(names, projection.pattern)
+        return [replace(projection, pattern=name) for name in layers[:number]]
 
 
 def weights_sha256(network: nn.Module) -> str:

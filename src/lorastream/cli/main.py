@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from lorastream.cli import doctor, list, report, run, validate  # noqa: A004 (the verb is called list)
+from lorastream.cli import data, doctor, list, report, run, validate  # noqa: A004 (the verb is called list)
 from lorastream.errors import LorastreamError, RunError, UserError
 
 INTERRUPTED = 130
@@ -30,6 +30,7 @@ app.command("run", short_help="Learn a recipe's tasks one after another.")(run.r
 app.command("list", short_help="List methods, recipes, backbones and sources.")(list.show)
 app.command("validate", short_help="Check a recipe without running it.")(validate.validate)
 app.command("report", short_help="Show the tables of runs.")(report.report)
+app.add_typer(data.app, name="data", short_help="Put published benchmarks on your disk.")
 app.command("doctor", short_help="Show versions, device and disk.")(doctor.doctor)
 
 

@@ -24,6 +24,9 @@ def report(
     *,
     json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    magnitudes: Annotated[
+        bool, typer.Option("--magnitudes", help="Show SD-LoRA's magnitudes beside the authors'.")
+    ] = False,
 ) -> None:
     """Show the accuracy matrices and the figures of runs, with mean and deviation over seeds.
 
@@ -34,12 +37,31 @@ def report(
     from lorastream.reports import markdown as as_markdown
 
     records, faults = _read(folders or [Path("runs")])
-    if records and (json or markdown):
+    if records and magnitudes:
+        _show_magnitudes(records, markdown=markdown)
+    elif records and (json or markdown):
         typer.echo(as_json(records) if json else as_markdown(records), nl=False)
     elif records:
         screen.show(accuracy_matrices(records), summary_table(records), closing_line(records))
     if faults:
         raise CheckpointError.of(faults)
+
+
+def _show_magnitudes(records: list[RunRecord], *, markdown: bool) -> None:
+    from lorastream.cli import screen
+    from lorastream.reports import have_magnitudes, magnitudes_markdown, magnitudes_table
+
+    if not have_magnitudes(records):
+        raise CheckpointError(
+            "lorastream report --magnitudes",
+            expected="runs of a method with magnitudes, such as sd_lora",
+            got=", ".join(sorted({record.method for record in records})),
+            next_step="leave --magnitudes out, or make such a run: lorastream run digits --methods sd_lora",
+        )
+    if markdown:
+        typer.echo(magnitudes_markdown(records))
+    else:
+        screen.show(magnitudes_table(records))
 
 
 def _read(folders: list[Path]) -> tuple[list[RunRecord], list[Fault]]:

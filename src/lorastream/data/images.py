@@ -34,6 +34,27 @@ BROKEN_IMAGE_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
+"""Files that are taken for images, by the end of their names."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Images:
     """Labelled images, decoded one by one when asked.

@@ -4,7 +4,8 @@ Presets of the papers (transforms of the released code, spec section 1.4 and 4.4
 
 - SD-LoRA (repository commit 8bacded): training `RandomResizedCrop(224, scale=(0.05, 1))` and a horizontal flip; test
   `Resize(256, bicubic)`, `CenterCrop(224)`; both end in [0, 1] without mean and deviation, here `zero_one`.
-- InfLoRA: the same with scale (0.08, 1); its CIFAR-100 test transform is `Resize(224)`, here `squash`.
+- InfLoRA (commit e08b00e): the same with scale (0.08, 1); its test transforms resize bilinearly, on CIFAR-100 to the
+  size itself without a crop.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lorastream.data.augmentation import Augmentation, CropAndFlip, GentleAffine, Numbers
-from lorastream.data.geometry import Geometry, Pixels, Shrink, as_images
+from lorastream.data.geometry import Geometry, Interpolation, Pixels, Shrink, as_images
 from lorastream.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ TEST_PRESETS: Mapping[str, str] = {
     "backbone": "resized as the backbone was evaluated, then the centre",
     "paper": "SD-LoRA: shorter side to 256/224 of the size (bicubic), then the centre",
     "squash": "both sides resized to the size, nothing cut off",
+    "inf_lora": "InfLoRA: shorter side to 256/224 of the size (bilinear), then the centre",
+    "inf_lora_squash": "InfLoRA on CIFAR-100: both sides resized to the size (bilinear)",
 }
 NORMALISATIONS: Mapping[str, str] = {
     "backbone": "mean and deviation that the backbone was pretrained with",
@@ -57,7 +60,7 @@ class InputSpec:
     image_size: int
     mean: Triple
     std: Triple
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     resize_ratio: float = 256 / 224
 
 
@@ -139,9 +142,11 @@ def build_transforms(spec: InputSpec, config: TransformConfig) -> tuple[Transfor
 
 def _geometry(spec: InputSpec, preset: str) -> Geometry:
     size = spec.image_size
-    if preset == "squash":
-        return Geometry(resize=Shrink(size=size, whole=True, interpolation=spec.interpolation), crop=size)
-    ratio, interpolation = (spec.resize_ratio, spec.interpolation) if preset == "backbone" else (256 / 224, "bicubic")
+    of_preset: dict[str, Interpolation] = {"paper": "bicubic", "inf_lora": "bilinear", "inf_lora_squash": "bilinear"}
+    interpolation = of_preset.get(preset, spec.interpolation)
+    if preset in {"squash", "inf_lora_squash"}:
+        return Geometry(resize=Shrink(size=size, whole=True, interpolation=interpolation), crop=size)
+    ratio = spec.resize_ratio if preset == "backbone" else 256 / 224
     return Geometry(resize=Shrink(size=_shorter_side(size, ratio), interpolation=interpolation), crop=size)
 
 

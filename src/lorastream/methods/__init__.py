@@ -1,7 +1,7 @@
-"""One method a file; a file that defines a class with the three hooks is a method, and its name is the file's."""
+"""One method a file: a class with the three hooks, named by the file; a preset is a file of options in `presets`."""
 
 from __future__ import annotations
 
-from lorastream.methods.catalogue import build, load_class, names, summary
+from lorastream.methods.catalogue import build, load_class, names, preset_training, summary
 
-__all__ = ["build", "load_class", "names", "summary"]
+__all__ = ["build", "load_class", "names", "preset_training", "summary"]

@@ -48,8 +48,8 @@ class Traits:
 class Method(Protocol):
     """A way to learn tasks one after another.
 
-    A method is a keyword-only dataclass: its fields are its hyper-parameters; what it learns is tensors in fields whose
-    names end in `_`, so that saving is generic. It may also have the hooks of `training.hooks`.
+    A method is a keyword-only dataclass: its fields are its hyper-parameters; what it learns is tensors, or tensors by
+    name, in fields whose names end in `_`, so that saving is generic. It may also have the hooks of `training.hooks`.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -78,9 +78,13 @@ def hyper_parameters(method: Method) -> dict[str, Any]:
 
 
 def learnt_state(method: Method) -> dict[str, Tensor]:
-    """Return a method's learnt tensors by field name; those not yet learnt are left out."""
-    values = {f.name: getattr(method, f.name) for f in fields(method) if f.name.endswith("_")}
-    return {name: value.detach().clone() for name, value in values.items() if isinstance(value, Tensor)}
+    """Return a method's learnt tensors by field name, or `field/key` where a field holds several."""
+    found: dict[str, Tensor] = {}
+    for name in _learnt_fields(method):
+        value = getattr(method, name)
+        several = value.items() if isinstance(value, dict) else [("", value)]
+        found |= {f"{name}/{key}" if key else name: tensor for key, tensor in several if isinstance(tensor, Tensor)}
+    return {name: tensor.detach().clone() for name, tensor in found.items()}
 
 
 def load_learnt_state(method: Method, state: dict[str, Tensor]) -> None:
@@ -89,21 +93,32 @@ def load_learnt_state(method: Method, state: dict[str, Tensor]) -> None:
     Raises:
         CheckpointError: the method has no such state.
     """
-    known = {f.name for f in fields(method) if f.name.endswith("_")}
+    known = _learnt_fields(method)
+    for field in known:
+        if isinstance(getattr(method, field), dict):
+            setattr(method, field, {})
     for name, tensor in state.items():
-        if name not in known:
+        field, _, key = name.partition("/")
+        if field not in known:
             raise CheckpointError(
                 f"the stored state of {type(method).__name__}",
                 expected=f"one of {', '.join(sorted(known)) or 'no state at all'}",
                 got=name,
                 next_step="load it with the method and the release that it was saved with",
             )
-        setattr(method, name, tensor)
+        if key:
+            getattr(method, field)[key] = tensor
+        else:
+            setattr(method, field, tensor)
 
 
 def learnt_parameters(method: Method) -> Iterable[nn.Parameter]:
     """Yield the learnt tensors of a method that take part in training."""
-    for f in fields(method):
-        value = getattr(method, f.name)
-        if f.name.endswith("_") and isinstance(value, nn.Parameter) and value.requires_grad:
+    for name in _learnt_fields(method):
+        value = getattr(method, name)
+        if isinstance(value, nn.Parameter) and value.requires_grad:
             yield value
+
+
+def _learnt_fields(method: Method) -> list[str]:
+    return [f.name for f in fields(method) if f.name.endswith("_")]

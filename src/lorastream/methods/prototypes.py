@@ -16,8 +16,6 @@ from lorastream.methods.losses import cross_entropy
 from lorastream.methods.protocol import SETTINGS, Traits
 from lorastream.model import IncrementalClassifier
 
-IMAGES_AT_ONCE = 64
-
 
 @dataclass(kw_only=True, config=SETTINGS)
 class Prototypes:
@@ -35,15 +33,13 @@ class Prototypes:
         """Return the cross-entropy over the similarities, for those who want to look; nothing learns from it."""
         return cross_entropy(model(batch.images), batch, task, "seen_classes")
 
-    @torch.no_grad()
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Store the mean feature of every class of the task."""
         sums = torch.zeros(len(task.class_names), model.backbone.width, dtype=torch.float64, device=model.device)
         counts = torch.zeros(len(task.class_names), dtype=torch.float64, device=model.device)
-        for batch in task.train.batches(IMAGES_AT_ONCE):
-            here = batch.to(model.device)
-            labels = here.labels - task.first_class
-            sums.index_add_(0, labels, model.features(here.images).double())
+        for batch, features in model.passes(task.train):
+            labels = batch.labels - task.first_class
+            sums.index_add_(0, labels, features.double())
             counts += torch.bincount(labels, minlength=len(counts))
         if isinstance(model.head, PrototypeHead):
             model.head.set_prototypes(task.first_class, (sums / counts[:, None]).float())

@@ -16,9 +16,10 @@ from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.transforms import Transform, TransformConfig
 from lorastream.errors import Fault, MethodError, RecipeError, unknown_name
 from lorastream.methods import build as build_method
+from lorastream.methods import preset_training
 from lorastream.recipes.faults import Origin, faults_of
 from lorastream.recipes.load import resolve_document
-from lorastream.recipes.schema import Recipe
+from lorastream.recipes.schema import Recipe, laid_over
 from lorastream.training.settings import TrainingSettings
 
 
@@ -62,18 +63,20 @@ def _faults_of_parts(document: Mapping[str, Any]) -> list[Fault]:
     return faults
 
 
-def training_settings(given: Mapping[str, Any], *, where: str) -> TrainingSettings:
+def training_settings(given: Mapping[str, Any], *, where: str, method: str | None = None) -> TrainingSettings:
     """Return settings that were given as plain values, outside a recipe.
 
     Args:
-        given: by name, as in the `[training]` table.
+        given: by name, as in the `[training]` table; they lie over those of a preset.
+        method: the method they are for, if one is known.
         where: who was given them, for the message.
 
     Raises:
         RecipeError: all faults at once.
     """
+    settings = laid_over(preset_training(method) if method else {}, given)
     try:
-        return TypeAdapter(dict[str, TrainingSettings]).validate_python({"training": dict(given)})["training"]
+        return TypeAdapter(dict[str, TrainingSettings]).validate_python({"training": settings})["training"]
     except ValidationError as error:
         raise RecipeError.of(faults_of(error, Origin(file=where))) from error
 

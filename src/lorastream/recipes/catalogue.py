@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from lorastream.errors import RecipeError, unknown_name
 
@@ -45,6 +47,14 @@ def header(name_or_path: str | Path) -> str:
 def summary(name_or_path: str | Path) -> str:
     """Return the first line of a recipe's header, for lists."""
     return header(name_or_path).partition("\n")[0]
+
+
+def published(name: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what others measured on a recipe of the library, as it is written: by method, then `paper` or `log`.
+
+    The fields are those of `recipes.published`.
+    """
+    return tomllib.loads(text(name)).get("published", {})
 
 
 def find(name_or_path: str | Path) -> Path:

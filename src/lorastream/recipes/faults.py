@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -99,8 +100,8 @@ def _key(location: tuple[int | str, ...]) -> str:
 
 def _unknown_key(details: ErrorDetails, where: str) -> Fault:
     *path, key = (str(part) for part in details["loc"])
-    section = _section(path[0]) if path else Recipe
-    kind = f"key of [{path[0]}]" if path else "section or key of a recipe"
+    section = _table(path)
+    kind = f"key of [{'.'.join(path)}]" if path else "section or key of a recipe"
     choices = set(section.model_fields) if section else set[str]()
     fault = unknown_name(where, kind=kind, got=key, choices=choices)
     homes = [] if path else _homes(key, choices)
@@ -118,22 +119,37 @@ def _homes(key: str, choices: set[str]) -> list[str]:
 
 
 def _fields(section: str) -> list[str]:
-    model = _section(section)
+    model = _table([section])
     return list(model.model_fields) if model else []
 
 
-def _section(name: str) -> type[BaseModel] | None:
-    annotation = Recipe.model_fields[name].annotation if name in Recipe.model_fields else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+def _table(path: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model of the table at a path, the recipe itself for an empty one; None where the keys are free."""
+    found: Any = Recipe
+    for part in path:
+        fields = found.model_fields if _is_model(found) else {}
+        inner = fields[part].annotation if part in fields else None
+        found = get_args(found)[1] if get_origin(found) is dict else inner
+        found = next((option for option in get_args(found) if _is_model(option)), None) if _is_union(found) else found
+    return found if _is_model(found) else None
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _is_union(annotation: object) -> bool:
+    return get_origin(annotation) in {Union, UnionType}
 
 
 def _form(location: tuple[int | str, ...]) -> dict[str, Any]:
     """Return the JSON schema of the key, its entry in a list where the location says so; empty where it is free."""
-    section = _section(str(location[0])) if location else None
-    if section is None or len(location) == 1:
-        return section.model_json_schema() if section else _property(Recipe, str(location[0]) if location else "")
-    form = _property(section, str(location[1]))
-    for part in location[2:]:
+    tables = [(depth, table) for depth in range(len(location) + 1) if (table := _table(location[:depth]))]
+    depth, table = tables[-1]
+    if depth == len(location):
+        return table.model_json_schema()
+    form = _property(table, str(location[depth]))
+    for part in location[depth + 1 :]:
         if isinstance(part, int):
             arrays = [option for option in form.get("anyOf", [form]) if "items" in option]
             form = arrays[0]["items"] if arrays else {}

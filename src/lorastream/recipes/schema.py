@@ -1,8 +1,8 @@
 """What a recipe may say: every key with its meaning, unit, range, and the published value where a paper has one.
 
-A recipe holds one experiment: the data, the stream made of it, the backbone, one method, the training, and under
-`methods` what differs when another method is run on the same experiment. `Recipe.for_method` resolves that into a
-recipe of one method, which is what runs and what the record keeps.
+A recipe holds one experiment: the data, the stream made of it, the backbone, one method, the training, under
+`methods` what differs when another method is run on the same experiment, and under `published` what others measured.
+`Recipe.for_method` resolves that into a recipe of one method, which is what runs and what the record keeps.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
 
 from lorastream.errors import Fault, RecipeError
+from lorastream.methods import preset_training
+from lorastream.recipes.published import Published
+from lorastream.recipes.section import Section
 from lorastream.training.settings import TrainingSettings
 
 S = TypeVar("S")
@@ -27,13 +30,7 @@ Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 Place = Annotated[str, Field(min_length=1), AfterValidator(lambda text: str(Path(text).expanduser()))]
 
 
-class _Section(BaseModel):
-    """A table of a recipe: frozen, no unknown keys, no text where a number belongs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _OpenSection(_Section):
+class _OpenSection(Section):
     """A table whose further keys belong to what it names, which checks them itself."""
 
     model_config = ConfigDict(extra="allow")
@@ -50,7 +47,7 @@ class DataSection(_OpenSection):
 
     source: str = Field(
         min_length=1,
-        description="name of the source: digits, folder, torchvision:<Dataset>, parquet, hf:<name>",
+        description="name of the source: digits, folder, benchmark:<name>, torchvision:<Dataset>, parquet, hf:<name>",
     )
     root: Place | None = Field(default=None, description="folder of the data; ~ is the home folder")
     train_transform: Literal["paper", "inf_lora", "gentle", "photo", "none"] = Field(
@@ -58,10 +55,10 @@ class DataSection(_OpenSection):
         description="training preset; paper: random crop of 5 to 100 % of the area and flip (SD-LoRA, PILOT); "
         "inf_lora: 8 to 100 %; gentle: small shifts and turns, no flip; photo: mild crop and flip; none: as in testing",
     )
-    test_transform: Literal["backbone", "paper", "squash"] = Field(
+    test_transform: Literal["backbone", "paper", "squash", "inf_lora", "inf_lora_squash"] = Field(
         default="backbone",
         description="test preset; backbone: as the weights were made for; paper: 256 px bicubic, central 224 px; "
-        "squash: both sides resized, nothing cut off",
+        "squash: both sides resized, nothing cut off; inf_lora and inf_lora_squash: as paper and squash, but bilinear",
     )
     normalisation: Literal["backbone", "zero_one"] = Field(
         default="backbone",
@@ -84,7 +81,7 @@ class DataSection(_OpenSection):
         return ({} if self.root is None else {"root": self.root}) | self.further
 
 
-class StreamSection(_Section):
+class StreamSection(Section):
     """`[stream]`: the classes in order of arrival; exactly one of tasks, sizes and classes."""
 
     tasks: Positive | None = Field(default=None, description="number of tasks of equal size")
@@ -109,7 +106,7 @@ class StreamSection(_Section):
         return _without_faults(self, _stream_faults(self))
 
 
-class BackboneSection(_Section):
+class BackboneSection(Section):
     """`[backbone]`: the frozen encoder."""
 
     name: str = Field(min_length=1, description="glyph_vit, or the exact name and tag of a timm model")
@@ -129,7 +126,7 @@ class MethodSection(_OpenSection):
         return self.further
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """One experiment; see the module."""
 
     name: str = Field(default="", description="name of the recipe; by default that of its file")
@@ -142,6 +139,9 @@ class Recipe(_Section):
     methods: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="what differs for each method; its key `training` changes that section"
     )
+    published: dict[str, Published] = Field(
+        default_factory=dict[str, Published], description="what others measured with each method on this protocol"
+    )
 
     def method_names(self) -> list[str]:
         """Return the names of the methods that the recipe has settings for, its own last unless it is listed."""
@@ -153,25 +153,41 @@ class Recipe(_Section):
         Raises:
             pydantic.ValidationError: what `methods` says of it does not fit; `load` reports it as a RecipeError.
         """
-        return Recipe.model_validate(resolve(self.model_dump(mode="json"), name))
+        return Recipe.model_validate(resolve(self.model_dump(mode="json", exclude_unset=True), name))
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values, as the record keeps it."""
-        return self.model_dump(mode="json", exclude=set() if self.methods else {"methods"})
+        return self.model_dump(mode="json", exclude={key for key in ("methods", "published") if not getattr(self, key)})
 
 
 def resolve(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a recipe's document for one method: `methods.<name>` laid over `method` and `training`.
 
-    The hyper-parameters of `[method]` go along only where it is the method asked for.
+    The hyper-parameters of `[method]` go along only where it is the method asked for. What a preset says of the
+    training lies over `[training]`, as that was written for another method; where the recipe's own method is the
+    preset, `[training]` was written for it and lies over the preset, so that resolving twice changes nothing.
     """
     own = _table(document.get("method"))
     extra = _table(_table(document.get("methods")).get(name))
     kept = {key: value for key, value in own.items() if key != "name"} if own.get("name") == name else {}
     changed = {key: value for key, value in extra.items() if key != "training"}
-    training = {**_table(document.get("training")), **_table(extra.get("training"))}
-    rest = {key: value for key, value in document.items() if key not in {"method", "methods", "training"}}
-    return {**rest, "method": {"name": name, **kept, **changed}, "training": training}
+    shared, preset = _table(document.get("training")), preset_training(name)
+    training = laid_over(preset, shared) if own.get("name") == name else laid_over(shared, preset)
+    training = laid_over(training, _table(extra.get("training")))
+    measured = {key: value for key, value in _table(document.get("published")).items() if key == name}
+    rest = {key: value for key, value in document.items() if key not in {"method", "methods", "training", "published"}}
+    resolved = {**rest, "method": {"name": name, **kept, **changed}, "training": training}
+    return {**resolved, "published": measured} if measured else resolved
+
+
+def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one table laid over another; where both hold a table, the inner ones are laid so as well."""
+    inner = {key: laid_over(under[key], value) for key, value in over.items() if _both_tables(under.get(key), value)}
+    return {**under, **over, **inner}
+
+
+def _both_tables(one: object, other: object) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -17,6 +17,9 @@ def to_toml(recipe: Recipe) -> str:
         lines += ["", f"[{section}]", *_pairs(document[section])]
     for name, changes in recipe.methods.items():
         lines += ["", f"[methods.{_key(name)}]", *_pairs(changes)]
+    for name, measured in document.get("published", {}).items():
+        for kind, figures in measured.items():
+            lines += ["", f"[published.{_key(name)}.{kind}]", *_pairs(figures)] if figures else []
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ def table(records: Sequence[RunRecord]) -> str:
         + [mean_and_deviation(entry.figure(number), spelling, between=" ") for number, spelling in COLUMNS.values()]
         for entry in group(records)
     ]
-    return _grid(headings, rows)
+    return grid(headings, rows)
 
 
 def as_json(records: Sequence[RunRecord]) -> str:
@@ -63,9 +63,10 @@ def _matrix(record: RunRecord) -> str:
         [f"after task {t + 1}", *map(percent, row), *[""] * (len(record.accuracy_matrix) - t - 1)]
         for t, row in enumerate(record.accuracy_matrix)
     ]
-    return _grid(headings, rows)
+    return grid(headings, rows)
 
 
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table: the first column to the left, the others to the right."""
     lines = [headings, [":--", *["--:"] * (len(headings) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

@@ -110,6 +110,10 @@ class RunRecord(_Document):
     schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, description="version of this document's form")
     id: str = Field(default_factory=lambda: uuid.uuid4().hex[:8], min_length=1)
     recipe: dict[str, JsonValue] = Field(description="the resolved recipe; recipe.method.name is the method")
+    hyper_parameters: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="of the method, all of them: those of the recipe, of a preset, and the defaults",
+    )
     status: Status = "running"
     failure: str | None = Field(default=None, description="why the run failed")
     command: str | None = Field(default=None, description="the command that repeats the run")

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from lorastream.errors import CheckpointError, RunError
-from lorastream.runs.files import write_atomically
+from lorastream.files import write_atomically
 from lorastream.runs.record import SCHEMA, RunRecord
 
 RECORD = "record.json"

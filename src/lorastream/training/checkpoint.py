@@ -22,9 +22,9 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from lorastream.errors import CheckpointError
-from lorastream.runs.files import write_atomically
+from lorastream.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "model.toml"
 CLASSES = "classes.json"
 SUFFIX = ".safetensors"

@@ -13,14 +13,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lorastream.data.task import Batch, Task
-from lorastream.errors import RunError
+from lorastream.errors import RecipeError, RunError
+from lorastream.heads import Alignment, LinearHead, features_by_class, new_statistics
 from lorastream.methods.protocol import Method, learnt_parameters
 from lorastream.model import IncrementalClassifier
 from lorastream.training.device import peak_memory_bytes, preparing_threads, reset_peak_memory, total
 from lorastream.training.events import EpochDone, Listener, StepDone, TaskLearnt, TaskStarted, nobody
 from lorastream.training.hooks import hook, parameter_groups
 from lorastream.training.optimiser import build_optimiser, lr_factor, set_lr
-from lorastream.training.settings import TrainingSettings
+from lorastream.training.settings import AlignmentSettings, TrainingSettings
 
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -70,9 +71,13 @@ def learn(
     Raises:
         RunError: the loss is not finite.
         DataError: a class is known already.
+        RecipeError: the head is to be aligned and cannot be.
     """
     begun = time.perf_counter()
+    if settings.alignment is not None:
+        _check_alignable(model, task)
     reset_peak_memory(model.device)
+    model.autocast = accelerator.autocast
     model.grow(task.class_names[model.n_classes - task.first_class :])
     method.before_task(model, task)
     descent = _Descent(model, method, task, settings, accelerator, listen)
@@ -81,6 +86,8 @@ def learn(
         learning = sum(p.numel() for p in [*model.learning(), *learnt_parameters(method)])
         descent.run()
     method.after_task(model, task)
+    if settings.alignment is not None:
+        _align(model, task, settings.alignment)
     seconds = time.perf_counter() - begun
     listen(TaskLearnt(task=task.index, seconds=seconds))
     return Learnt(
@@ -92,6 +99,29 @@ def learn(
         epochs=tuple(descent.epochs),
         figures=hook(method, "figures")(model),
     )
+
+
+def _check_alignable(model: IncrementalClassifier, task: Task) -> None:
+    """See, before an hour of training, that the head is linear and older classes have statistics to draw from."""
+    described = 0 if model.statistics is None else model.statistics.n_classes
+    if isinstance(model.head, LinearHead) and described >= task.first_class:
+        return
+    raise RecipeError(
+        "training.alignment",
+        expected=f"a linear head, and statistics of the {task.first_class} classes that came before",
+        got=f"a {model.head_kind} head, and statistics of {described} classes",
+        next_step="set training.alignment from the first task on, for a method with a linear head, or leave it out",
+    )
+
+
+def _align(model: IncrementalClassifier, task: Task, settings: AlignmentSettings) -> None:
+    """Describe the task's classes by the features of their plain images; from the second task on, align the head."""
+    model.statistics = model.statistics or new_statistics(settings.covariance)
+    model.statistics.put(task.first_class, features_by_class(model.passes(task.train), task.classes))
+    if len(model.task_sizes) > 1 and isinstance(model.head, LinearHead):
+        alignment = Alignment(**settings.model_dump(exclude={"covariance"}))
+        generator = model.randomness.torch("alignment", task.index)
+        alignment.align(model.head, model.statistics, model.task_sizes, generator=generator)
 
 
 class _Running:
@@ -173,6 +203,7 @@ class _Descent:
         before = time.perf_counter()
         for step, batch in enumerate(batches):
             lr = set_lr(self.optimiser, lr_factor(self.settings, epoch + step / self.steps_per_epoch))
+            self._mask(epoch, step)
             self._step(batch, running)
             self.seconds.append(time.perf_counter() - before)
             if self.accelerator.num_processes == 1 and running.due():
@@ -197,6 +228,12 @@ class _Descent:
             self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         self.optimiser.step()
         hook(self.method, "after_step")(self.model, self.task)
+
+    def _mask(self, epoch: int, step: int) -> None:
+        """Draw the masks of LoRA dropout for one step, the same on every process; `freeze` takes them off."""
+        if self.settings.lora_dropout and self.model.adapted:
+            generator = self.model.randomness.torch("lora dropout", self.task.index, epoch, step)
+            self.model.adapters.mask(self.settings.lora_dropout, generator=generator)
 
     def _average_gradients(self) -> None:
         """Average the gradients over the processes; what learns is small, so one sum of one vector does."""

@@ -14,6 +14,31 @@ Positive = Annotated[int, Field(ge=1)]
 Milestones = Annotated[tuple[Positive, ...], Field(strict=False)]
 
 
+class AlignmentSettings(BaseModel):
+    """How the head is aligned after every task but the first; the formula is in `heads.alignment`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    samples_per_class: Positive = Field(default=256, description="features drawn of each class in an epoch (SLCA 256)")
+    epochs: int = Field(default=5, ge=0, description="epochs of drawn features (SLCA, InfLoRA+CA 5)")
+    batch_size: Positive = Field(default=256, description="drawn features a step (SLCA, InfLoRA+CA 256)")
+    lr: float = Field(
+        default=0.01, gt=0, description="learning rate of the first epoch, then a cosine (InfLoRA+CA 0.01)"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd")
+    weight_decay: float = Field(default=5e-4, ge=0, description="L2 decay of weights and biases")
+    logit_norm: Literal["per_task", "all", "none"] = Field(
+        default="per_task",
+        description="what logits are divided by: mean norm of each task's (SLCA, InfLoRA+CA), norm of all, nothing",
+    )
+    temperature: float = Field(default=0.1, gt=0, description="what normalised logits are divided by (SLCA 0.1)")
+    mean_scale_first: float = Field(
+        default=0.9, gt=0, le=1, description="how far means of old classes shrink, 1: not at all (SLCA, InfLoRA+CA 0.9)"
+    )
+    covariance: Literal["full"] = Field(default="full", description="what is kept of a class beside its mean")
+    ridge: float = Field(default=1e-4, ge=0, description="added to every variance when drawing (InfLoRA+CA 1e-4)")
+
+
 class TrainingSettings(BaseModel):
     """How every task is learnt."""
 
@@ -42,6 +67,15 @@ class TrainingSettings(BaseModel):
     warmup_epochs: float = Field(default=0.0, ge=0, description="epochs over which the rate rises from zero")
     accumulation: Positive = Field(default=1, description="micro-batches a batch is cut into to save memory")
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of the gradient; None: not clipped")
+    lora_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="LoRA dropout: share of the live update's inputs and outputs left out at each step (0.1 to 0.5)",
+    )
+    alignment: AlignmentSettings | None = Field(
+        default=None, description="classifier alignment after every task, for any method with a linear head; None: none"
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the forward pass (papers fp32)")
 
     @model_validator(mode="after")

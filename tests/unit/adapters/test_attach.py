@@ -150,7 +150,7 @@ def test_what_was_saved_computes_the_same_elsewhere(
     adapters.grow(1, generator=generator, up_std=0.3)
     tensors = adapters.tensors()
     loaded = attach(other, FUSED)
-    loaded.load_tensors(tensors, adapters.ranks)
+    loaded.load_tensors(tensors)
     assert (loaded.ranks, loaded.live) == ([2, 2, 1], False)
     assert torch.equal(other(inputs), network(inputs))
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in loaded.tensors().items())
@@ -161,7 +161,7 @@ def test_stored_updates_of_other_projections_are_refused(network: Network, gener
     tensors = adapters.tensors()
     other = attach(Network(), FUSED)
     with pytest.raises(AdapterError, match=r"blocks\.0\.qkv/value"):
-        other.load_tensors(tensors, adapters.ranks)
+        other.load_tensors(tensors)
 
 
 def test_freeze_thaw_and_clear_reach_every_projection(

@@ -42,8 +42,12 @@ def test_the_papers_presets_have_the_papers_numbers() -> None:
     assert train.augmentation == CropAndFlip(size=224, scale=(0.05, 1.0), ratio=(3 / 4, 4 / 3))
     assert (test.geometry.resize.size, test.geometry.resize.interpolation, test.geometry.crop) == (256, "bicubic", 224)
     assert (test.mean, test.std) == ((0, 0, 0), (1, 1, 1))
-    inf_lora, _ = build_transforms(VIT, TransformConfig(train="inf_lora"))
+    inf_lora, test = build_transforms(VIT, TransformConfig(train="inf_lora", test="inf_lora"))
     assert inf_lora.augmentation == CropAndFlip(size=224, scale=(0.08, 1.0))
+    assert (test.geometry.resize.size, test.geometry.resize.interpolation, test.geometry.crop) == (256, "bilinear", 224)
+    _, cifar = build_transforms(VIT, TransformConfig(test="inf_lora_squash"))
+    resize = cifar.geometry.resize
+    assert (resize.size, resize.whole, resize.interpolation) == (224, True, "bilinear")
 
 
 def test_the_backbones_preset_resizes_as_timm_does() -> None:

@@ -24,12 +24,13 @@ from lorastream.methods.protocol import (
 
 @dataclass(kw_only=True, config=SETTINGS)
 class Counting:
-    """A method with a hyper-parameter and two learnt tensors."""
+    """A method with a hyper-parameter, two learnt tensors, and several by name."""
 
     rate: float = 0.5
     count_: Tensor | None = field(default=None, init=False)
     weight_: Tensor | None = field(default=None, init=False)
     name_: str = field(default="not a tensor", init=False)
+    bases_: dict[str, Tensor] = field(default_factory=dict, init=False)
 
     @property
     def traits(self) -> Traits:
@@ -75,7 +76,7 @@ def test_what_was_learnt_is_loaded() -> None:
 
 @pytest.mark.parametrize("name", ["rate", "other_", "traits"])
 def test_state_that_the_method_does_not_have_is_refused(name: str) -> None:
-    with pytest.raises(CheckpointError, match=f"(?s)state of Counting.*one of count_, name_, weight_.*{name}"):
+    with pytest.raises(CheckpointError, match=f"(?s)state of Counting.*one of bases_, count_, name_, weight_.*{name}"):
         load_learnt_state(Counting(), {name: torch.zeros(1)})
 
 
@@ -92,3 +93,15 @@ def test_only_parameters_that_learn_take_part_in_training() -> None:
 def test_a_number_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="rate"):
         Counting(rate=value)  # pyright: ignore[reportArgumentType]
+
+
+def test_tensors_by_name_are_saved_one_by_one_and_replace_what_was_there() -> None:
+    method = Counting()
+    method.bases_ = {"blocks.0/key": torch.ones(2), "blocks.1": torch.zeros(1)}
+    state = learnt_state(method)
+    assert set(state) == {"bases_/blocks.0/key", "bases_/blocks.1"}
+    loaded = Counting()
+    loaded.bases_ = {"old": torch.ones(1)}
+    load_learnt_state(loaded, state)
+    assert set(loaded.bases_) == set(method.bases_)
+    assert torch.equal(loaded.bases_["blocks.0/key"], torch.ones(2))

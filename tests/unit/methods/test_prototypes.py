@@ -1,4 +1,4 @@
-"""The mean feature of every class, whatever the number of passes it takes to see them."""
+"""The mean feature of every class."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lorastream.methods import prototypes
 
-
-@pytest.mark.parametrize("at_once", [1, 3, 64])
-def test_prototypes_are_the_mean_features_of_unaugmented_images(
-    trial: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prototypes, "IMAGES_AT_ONCE", at_once)
+def test_prototypes_are_the_mean_features_of_unaugmented_images(trial: Any) -> None:
     taught = trial("prototypes")
     taught.model.float()
     for index in range(2):

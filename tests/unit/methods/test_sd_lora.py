@@ -180,3 +180,16 @@ def test_figures_for_the_record(trial: Any) -> None:
 def test_it_promises_to_go_on_where_it_ended_only_where_it_does(trial: Any, options: dict[str, Any]) -> None:
     promised = trial("sd_lora", **options).method.traits.starts_where_it_ended
     assert promised is (options["carry_magnitudes"] and not options["normalise_current"])
+
+
+def test_each_task_has_its_rank_and_the_last_one_goes_on(trial: Any) -> None:
+    taught = trial("sd_lora", rank=(3, 1))
+    taught.teach(3)
+    assert taught.model.adapters.ranks == [3, 1, 1]
+    assert [taught.method.rank_of(task) for task in (0, 1, 2, 99)] == [3, 1, 1, 1]
+
+
+def test_without_absorption_nothing_is_said_of_it(trial: Any) -> None:
+    taught = _learnt(trial)
+    assert set(taught.method.figures(taught.model)) == {"magnitudes", "ranks"}
+    assert taught.method.absorbed_ is None

@@ -52,24 +52,8 @@ def test_every_recipe_of_the_library_is_valid_and_says_what_it_is(name: str) -> 
 
 
 def test_the_library_holds_the_recipes_that_the_commands_name() -> None:
-    assert {"digits", "cifar100_deit_tiny", "cifar100_sd_lora", "folder"} <= set(load.names())
+    assert {"digits", "cifar100_deit_tiny", "folder"} <= set(load.names())
     assert {"sequential_lora", "sd_lora"} <= set(load.read("digits").method_names())
-
-
-def test_the_published_protocol() -> None:
-    """Spec section 1.4, CIFAR-100 of the released code."""
-    recipe = load.load("cifar100_sd_lora")
-    training, data = recipe.training, recipe.data
-    assert (training.optimiser, training.lr, training.momentum, training.weight_decay) == ("sgd", 0.008, 0.9, 0.0)
-    assert (training.epochs, training.batch_size, training.schedule, training.precision) == (
-        20,
-        128,
-        "constant",
-        "fp32",
-    )
-    assert (data.train_transform, data.test_transform, data.normalisation) == ("paper", "paper", "zero_one")
-    assert (recipe.seed, recipe.stream.tasks, recipe.stream.order) == (1993, 10, "seed")
-    assert recipe.backbone.name == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 
 
 def test_a_file_is_named_after_itself(file: Path) -> None:
@@ -188,6 +172,44 @@ def test_all_faults_at_once_each_with_its_place(file: Path) -> None:
 )
 def test_words_of_a_fault(override: str, fault: Fault) -> None:
     assert faults("digits", override) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        (
+            "training.alignment.epochs=-1",
+            Fault("override training.alignment.epochs", "a whole number >= 0", "-1", "for example training.alignment."),
+        ),
+        (
+            "training.alignment.epoch=1",
+            Fault("override training.alignment.epoch", "a key of [training.alignment]: ", "'epoch'", "did you mean "),
+        ),
+        ("training.alignment=3", Fault("override training.alignment", "a table", "3", "give a table")),
+        (
+            "published.sd_lora.log.average_accuracy=101",
+            Fault("override published.sd_lora.log.average_accuracy", "a number >= 0 and <= 100", "101", "give a "),
+        ),
+        (
+            "published.sd_lora.paper.runs=0",
+            Fault("override published.sd_lora.paper.runs", "a whole number >= 1", "0", "give a "),
+        ),
+        (
+            "published.sd_lora.log.sorce=x",
+            Fault("override published.sd_lora.log.sorce", "a key of [published.sd_lora.log]: ", "'sorce'", "did you "),
+        ),
+        (
+            "published.sd_lora.table=x",
+            Fault("override published.sd_lora.table", "a key of [published.sd_lora]: log, paper", "'table'", "choose "),
+        ),
+        ("published=3", Fault("override published", "a table", "3", "")),
+    ],
+)
+def test_words_of_a_fault_in_a_table_of_a_table(override: str, fault: Fault) -> None:
+    (found,) = faults("imagenet_r_n10_sd_lora", override)
+    assert (found.where, found.got) == (fault.where, fault.got)
+    assert found.expected.startswith(fault.expected)
+    assert found.next_step.startswith(fault.next_step)
 
 
 @pytest.mark.parametrize(

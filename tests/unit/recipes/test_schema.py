@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from lorastream.data.transforms import NORMALISATIONS, TEST_PRESETS, TRAIN_PRESETS
-from lorastream.recipes.schema import DataSection, Recipe, resolve
+from lorastream.methods import preset_training
+from lorastream.recipes import load
+from lorastream.recipes.schema import DataSection, Recipe, laid_over, resolve
 
 DOCUMENT: dict[str, Any] = {
     "data": {"source": "digits"},
@@ -21,6 +23,10 @@ DOCUMENT: dict[str, Any] = {
     "training": {"lr": 0.1, "epochs": 3},
     "methods": {"inf_lora": {"rank": 8, "training": {"lr": 0.2}}, "sd_lora": {"norm": "exact"}},
 }
+
+
+PRESET = "inf_lora_ca"
+"""A preset with training settings, in a table of a table."""
 
 
 def with_section(section: str, **values: Any) -> dict[str, Any]:
@@ -36,16 +42,23 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     free = st.dictionaries(st.sampled_from(["rank", "norm", "a b"]), st.integers() | st.booleans() | st.just(["x\x7f"]))
-    training = draw(st.fixed_dictionaries({}, optional={"lr": st.floats(1e-9, 9), "epochs": st.integers(0, 99)}))
+    aligned = st.fixed_dictionaries({}, optional={"epochs": st.integers(0, 9), "ridge": st.floats(0, 1)})
+    training = draw(
+        st.fixed_dictionaries(
+            {}, optional={"lr": st.floats(1e-9, 9), "epochs": st.integers(0, 99), "alignment": st.none() | aligned}
+        )
+    )
     return {
         "name": draw(st.sampled_from(["", 'ü "x"', "a\nb"])),
         "seed": draw(st.integers(0, 2**32 - 1)),
         "data": {"source": "digits", **draw(free)},
         "stream": cut,
         "backbone": {"name": "glyph_vit"},
-        "method": {"name": "m", **draw(free)},
+        "method": {"name": draw(st.sampled_from(["m", PRESET])), **draw(free)},
         "training": training,
-        "methods": draw(st.dictionaries(st.sampled_from(["m", "n"]), free.map(lambda f: {**f, "training": training}))),
+        "methods": draw(
+            st.dictionaries(st.sampled_from(["m", "n", PRESET]), free.map(lambda f: {**f, "training": training}))
+        ),
     }
 
 
@@ -55,7 +68,7 @@ def test_dictionary_there_and_back(document: dict[str, Any]) -> None:
     assert Recipe.model_validate(recipe.resolved()) == recipe
 
 
-@given(documents(), st.sampled_from(["m", "n", "other"]))
+@given(documents(), st.sampled_from(["m", "n", "other", PRESET]))
 def test_resolving_is_done_once(document: dict[str, Any], name: str) -> None:
     resolved = Recipe.model_validate(document).for_method(name)
     assert resolved.method.name == name
@@ -69,6 +82,55 @@ def test_what_differs_lies_over_what_is_shared() -> None:
     assert (other.method.hyperparameters, other.training.lr, other.training.epochs) == ({"rank": 8}, 0.2, 3)
     own = recipe.for_method("sd_lora")
     assert (own.method.hyperparameters, own.training.lr) == ({"rank": 4, "norm": "exact"}, 0.1)
+
+
+def test_training_of_a_preset_lies_between_the_recipes_and_that_of_its_own_table() -> None:
+    aligned = preset_training(PRESET)["alignment"]
+    shared = {**DOCUMENT, "training": {"lr": 0.1, "alignment": {"epochs": 2, "ridge": 0.5}}}
+    plain = Recipe.model_validate(shared).for_method("sd_lora").training
+    assert plain.alignment is not None
+    assert (plain.alignment.epochs, plain.alignment.ridge) == (2, 0.5)
+    over = Recipe.model_validate(shared).for_method(PRESET).training
+    assert over.lr == 0.1
+    assert over.alignment is not None
+    assert over.alignment.model_dump() == aligned
+    own = {**shared, "methods": {PRESET: {"training": {"alignment": {"epochs": 3}}}}}
+    changed = Recipe.model_validate(own).for_method(PRESET).training.alignment
+    assert changed is not None
+    assert changed.model_dump() == {**aligned, "epochs": 3}
+
+
+def test_training_that_was_written_for_a_preset_lies_over_it() -> None:
+    written = {**DOCUMENT, "method": {"name": PRESET}, "training": {"alignment": {"epochs": 2}}}
+    alignment = Recipe.model_validate(written).for_method(PRESET).training.alignment
+    assert alignment is not None
+    assert alignment.model_dump() == {**preset_training(PRESET)["alignment"], "epochs": 2}
+
+
+def test_an_override_lies_over_a_preset_and_stays_when_resolved_again() -> None:
+    recipe = load.load("imagenet_r_n10_inf_lora", ["training.alignment.epochs=1", "training.lr=1e-2"], PRESET)
+    assert recipe.training.alignment is not None
+    assert (recipe.training.alignment.epochs, recipe.training.alignment.samples_per_class) == (1, 256)
+    assert recipe.training.lr == 1e-2
+    again = Recipe.model_validate(recipe.resolved())
+    assert again.for_method(PRESET) == again == recipe
+
+
+TABLES = st.recursive(
+    st.dictionaries(st.sampled_from("abc"), st.integers() | st.none(), max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner | st.integers(), max_size=3),
+    max_leaves=5,
+)
+
+
+@given(TABLES, TABLES, TABLES)
+def test_tables_are_laid_over_one_another(under: dict[str, Any], over: dict[str, Any], top: dict[str, Any]) -> None:
+    assert laid_over(under, {}) == laid_over({}, under) == laid_over(under, under) == under
+    laid = laid_over(under, over)
+    assert set(laid) == set(under) | set(over)
+    assert all(laid[key] == value for key, value in over.items() if not isinstance(value, dict))
+    assert laid_over(laid, over) == laid
+    assert laid_over({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "b": top}) == {"a": {"b": 3, "c": 2}, "b": top}
 
 
 def test_hyperparameters_do_not_leak_to_another_method() -> None:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lorastream import methods
+from lorastream.adapters import Adapter
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.stream import Stream
 from lorastream.errors import DataError, RunError
@@ -237,3 +238,28 @@ def test_the_rate_warms_up_within_an_epoch(
     learnt = learn(model, probe(), stream[0], _settings(warmup_epochs=2.0), accelerator=accelerator)
     rates = [epoch.lr / 0.1 for epoch in learnt.epochs]
     assert rates == pytest.approx([1 / 3, 5 / 6], abs=1e-3)
+
+
+def test_lora_dropout_draws_masks_for_every_step_and_leaves_none_behind(
+    tiny_backbone: Callable[[], Backbone], stream: Stream, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+    mask = Adapter.mask
+
+    def noted(adapter: Adapter, probability: float, *, generator: torch.Generator) -> None:
+        mask(adapter, probability, generator=generator)
+        assert adapter.masks is not None
+        drawn.append(sum(m.sum().item() for m in adapter.masks))
+
+    monkeypatch.setattr(Adapter, "mask", noted)
+    taught: list[Tensor] = []
+    for dropout in (0.5, 0.5, 0.0):
+        learner = IncrementalClassifier(tiny_backbone(), randomness=Randomness(3))
+        method = methods.build("sequential_lora", {})
+        learn(learner, method, stream[0], _settings(lora_dropout=dropout), accelerator=accelerator)
+        assert all(adapter.masks is None for adapter in learner.adapters)
+        taught.append(next(iter(learner.adapters)).delta())
+    assert len(drawn) == 2 * 2 * 3 * 4, "two runs of two epochs of three steps on four projections"
+    assert len(set(drawn[:24])) > 12
+    assert torch.equal(taught[0], taught[1])
+    assert not torch.equal(taught[0], taught[2])

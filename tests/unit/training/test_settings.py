@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lorastream.training.settings import TrainingSettings
+from lorastream.training.settings import AlignmentSettings, TrainingSettings
 
 
 def test_the_defaults_are_those_of_the_released_code() -> None:
@@ -76,3 +76,44 @@ def test_what_goes_together_is_taken_and_lists_become_tuples() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         TrainingSettings().lr = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("samples_per_class", 0),
+        ("epochs", -1),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("momentum", 1.0),
+        ("weight_decay", -1.0),
+        ("logit_norm", "per_class"),
+        ("temperature", 0.0),
+        ("mean_scale_first", 0.0),
+        ("mean_scale_first", 1.1),
+        ("covariance", "banded"),
+        ("ridge", -1e-4),
+        ("samples", 256),
+    ],
+)
+def test_a_value_of_alignment_out_of_range_is_refused_by_its_key(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainingSettings.model_validate({"alignment": {key: value}})
+    assert {error["loc"][:2] for error in caught.value.errors()} == {("alignment", key)}
+
+
+def test_alignment_is_off_unless_asked_for_and_an_empty_table_asks_for_the_sources() -> None:
+    assert TrainingSettings().alignment is None
+    aligned = TrainingSettings.model_validate({"alignment": {}}).alignment
+    assert aligned == AlignmentSettings(
+        samples_per_class=256,
+        epochs=5,
+        batch_size=256,
+        lr=0.01,
+        momentum=0.9,
+        weight_decay=5e-4,
+        logit_norm="per_task",
+        temperature=0.1,
+        mean_scale_first=0.9,
+        ridge=1e-4,
+    )

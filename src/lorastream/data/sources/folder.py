@@ -9,27 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from lorastream.data.holdout import hold_out
-from lorastream.data.images import Dataset, Images, check_class_names, decode, fingerprint_of
+from lorastream.data.images import IMAGE_SUFFIXES, Dataset, Images, check_class_names, decode, fingerprint_of
 from lorastream.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
 _LAYOUT = "train/<class>/* and test/<class>/*, or <class>/* with test_fraction"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lorastream import files
 from lorastream.errors import RunError
-from lorastream.runs import files
-from lorastream.runs.files import write_atomically
+from lorastream.files import write_atomically
 
 
 @pytest.mark.parametrize("data", ["text ü", b"\x00bytes", ""])

@@ -1,0 +1,107 @@
+"""Second moments of what flows into the adapted layers, gathered on the device while the network runs."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lorastream.adapters.attach import Adapters
+from lorastream.errors import AdapterError
+
+
+class InputMoments:
+    """Gathers (1/n) sum x x' over all rows x of the inputs of every adapted layer, as long as the context lasts.
+
+    Rows are tokens of images here; the moment is not centred. Sums are float32 (float64 for float64 inputs), under
+    autocast too, and stay on the device: reading them at the end is the only wait.
+
+    Args:
+        adapters: of the network that runs meanwhile; not merged.
+
+    Attributes:
+        sums: for each layer's name `[in, in]`, the sum of x x' so far.
+        rows: for each layer's name the number of rows so far.
+    """
+
+    def __init__(self, adapters: Adapters) -> None:
+        self.adapters = adapters
+        self.sums: dict[str, Tensor] = {}
+        self.rows: dict[str, int] = {}
+        self._batches: dict[str, int] = {}
+        self._first_bad: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        if self.adapters.merged:
+            raise AdapterError(
+                "input moments",
+                expected="adapters that are not merged",
+                got="merged ones, whose layers are out of the network",
+                next_step="call unmerge() first",
+            )
+        for name, layer in self.adapters.layers.items():
+            self._handles.append(layer.register_forward_pre_hook(self._hook(name)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del kind, error, trace
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def mean(self) -> dict[str, Tensor]:
+        """Return the moment `[in, in]` of every adapted layer by its name.
+
+        Raises:
+            AdapterError: nothing flowed into a layer, or a value was not finite; layer and batch are named.
+        """
+        for name in self.adapters.layers:
+            self._check(name)
+        return {name: total / self.rows[name] for name, total in self.sums.items()}
+
+    def _hook(self, name: str) -> Any:  # noqa: ANN401 (torch's own type for hooks)
+        def gather(_layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            self._add(name, arguments[0].detach().flatten(end_dim=-2))
+
+        return gather
+
+    @torch.no_grad()
+    def _add(self, name: str, rows: Tensor) -> None:
+        # Autocast would take the product in its own type, whose sums are too coarse.
+        with torch.autocast(rows.device.type, enabled=False):
+            exact = rows.to(torch.promote_types(rows.dtype, torch.float32))
+            moment = exact.mT @ exact
+        number = self._batches.get(name, 0)
+        if number == 0:
+            self.sums[name], self.rows[name] = moment, 0
+            self._first_bad[name] = moment.new_full((), -1, dtype=torch.int64)
+        else:
+            self.sums[name] += moment
+        # A value that is not finite shows on the diagonal; its batch is noted without waiting for the device.
+        bad = ~moment.diagonal().isfinite().all() & (self._first_bad[name] < 0)
+        self._first_bad[name] = torch.where(bad, number, self._first_bad[name])
+        self.rows[name] += len(rows)
+        self._batches[name] = number + 1
+
+    def _check(self, name: str) -> None:
+        if not self.rows.get(name):
+            raise AdapterError(
+                f"input moments of {name}",
+                expected="inputs to gather them from",
+                got="none: no image went through this layer",
+                next_step="give the task training images, and adapt only layers that the network uses",
+            )
+        batch = int(self._first_bad[name])
+        if batch >= 0:
+            raise AdapterError(
+                f"input moments of {name}, batch {batch + 1}",
+                expected="finite values",
+                got="NaN or infinity",
+                next_step="look at the images of that batch and at earlier layers, or use training.precision=fp32",
+            )
