@@ -17,10 +17,10 @@ from lorastream.data.images import decode, to_rgb
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.task import Task
 from lorastream.data.transforms import TransformConfig, build_transforms
-from lorastream.errors import BackboneError, DataError, RecipeError, unknown_name
+from lorastream.errors import DataError, unknown_name
 from lorastream.methods import build as build_method
 from lorastream.methods.protocol import Method, hyper_parameters, learnt_state, load_learnt_state
-from lorastream.model import HeadKind, IncrementalClassifier
+from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
 from lorastream.recipes.build import training_settings
 from lorastream.training.checkpoint import read_model, write_model
@@ -29,6 +29,7 @@ from lorastream.training.evaluate import Evaluation, evaluate, inference
 from lorastream.training.events import Listener, Preparing, nobody
 from lorastream.training.hooks import predict
 from lorastream.training.learn import Learnt, learn
+from lorastream.training.requirements import check_alignable, check_fits
 from lorastream.training.settings import TrainingSettings
 
 Picture = PIL.Image.Image | str | Path
@@ -87,10 +88,11 @@ class Learner:
         )
         self.method_name = method
         self.method: Method = build_method(method, options)
-        _check_alignable(self.training, method, self.method.traits.head)
+        check_alignable(self.training, self.method, method)
         self.accelerator = accelerator_for(self.training)
         if isinstance(backbone, str):
             backbone = load_backbone(backbone, weights=weights, image_size=image_size)
+        check_fits(self.method, backbone)
         self.randomness = Randomness(seed)
         self.model = IncrementalClassifier(backbone, head=self.method.traits.head, randomness=self.randomness).to(
             self.accelerator.device
@@ -243,7 +245,7 @@ class Learner:
                 pretrained=known["pretrained"],
             )
         if known["pretrained"] or "backbone" not in parts:
-            _check_same_backbone(backbone, known["sha256"], folder)
+            backbone.check_is(known["sha256"], where=str(folder))
         method = dict(facts["method"])
         learner = cls(
             backbone,
@@ -289,23 +291,3 @@ def _transform_config(given: Mapping[str, Any]) -> TransformConfig:
     if unknown:
         raise DataError.of(unknown)
     return TransformConfig(**given)
-
-
-def _check_alignable(training: TrainingSettings, method: str, head: HeadKind) -> None:
-    if training.alignment is not None and head != "linear":
-        raise RecipeError(
-            "training.alignment",
-            expected="a method with a linear head, whose rows can be trained together",
-            got=f"{method}, which has a {head} head",
-            next_step="leave training.alignment out for this method",
-        )
-
-
-def _check_same_backbone(backbone: Backbone, sha256: str, folder: str | Path) -> None:
-    if backbone.identity.sha256 != sha256:
-        raise BackboneError(
-            f"{folder}, backbone {backbone.identity.name}",
-            expected=f"weights with SHA-256 {sha256[:16]}...",
-            got=f"{backbone.identity.sha256[:16]}...",
-            next_step="give the weights file that the model was made with: Learner.load(folder, weights=...)",
-        )

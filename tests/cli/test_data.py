@@ -53,8 +53,6 @@ def test_prepare_tells_terms_split_and_what_to_do_next(archive: Path, lorastream
     assert told.code == 0, told.err
     sha256 = json.loads(Path("my data/lorastream/imagenet_r/seed0.json").read_text())["sha256"]
     assert told.out.splitlines() == [
-        "Terms of ImageNet-R: gathered from the web for research; the pictures remain",
-        "their makers'. See https://github.com/hendrycks/imagenet-r",
         "imagenet_r, split seed0: 4 classes, 16 images to learn from and 4 to test on",
         "(20% of each class held out, seed 0)",
         "SHA-256 of imagenet-r.tar:",
@@ -63,6 +61,8 @@ def test_prepare_tells_terms_split_and_what_to_do_next(archive: Path, lorastream
         sha256,
         "Written to my data/lorastream/imagenet_r/seed0.json",
         "Use it: data.source=benchmark:imagenet_r 'data.root=my data' data.split=seed0",
+        "Terms of ImageNet-R: gathered from the web for research; the pictures remain",
+        "their makers'. See https://github.com/hendrycks/imagenet-r",
     ]
     stages = [line.partition(" (")[0] for line in told.err.splitlines()]
     assert stages == ["checking imagenet-r.tar", "unpacking imagenet-r.tar", "looking for images"]

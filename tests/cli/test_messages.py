@@ -7,6 +7,7 @@ The words stand in `messages.txt`, so that a change of them is seen in review. T
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -88,6 +89,19 @@ def _an_earlier_run(_draw: Draw, folder: str = "done") -> None:
     Path(folder, "record.json").write_text('{"schema": 1}')
 
 
+def _a_run(_draw: Draw) -> None:
+    from lorastream.runs import RunRecord, TaskResult
+
+    row = TaskResult(classes=("cat",), n_train=1, n_test=1, accuracy=(1.0,))
+    record = RunRecord(recipe={"method": {"name": "prototypes"}}).with_task(row)
+    Path("done").mkdir()
+    Path("done", "record.json").write_text(json.dumps(record.to_json()))
+
+
+def _torn_archive(_draw: Draw) -> None:
+    Path("torn.tar").write_bytes(b"half of it")
+
+
 def _file(_draw: Draw) -> None:
     Path("file").write_text("mine")
 
@@ -121,6 +135,10 @@ MISTAKES = {
     "no methods": Mistake("run digits --methods ,"),
     "unknown hyper-parameter": Mistake("run digits method.rnk=3"),
     "hyper-parameter out of range": Mistake("run digits method.rank=0"),
+    "rank above the projection's width": Mistake("run digits method.rank=[10,1000]"),
+    "threshold that is no share": Mistake("run digits --methods inf_lora method.threshold=1.5"),
+    "threshold that falls": Mistake("run digits --methods inf_lora method.threshold=0.9 method.last_threshold=0.5"),
+    "alignment of a head without rows": Mistake("run digits --methods prototypes training.alignment={}"),
     "unknown key": Mistake("run digits training.epoch=1"),
     "key without its section": Mistake("run digits epochs=1"),
     "no key": Mistake("run digits faster"),
@@ -157,6 +175,12 @@ MISTAKES = {
     "no runs to report": Mistake("report"),
     "folder without runs": Mistake("report photos", photos),
     "records that cannot be read": Mistake("report torn foreign newer", _records),
+    "runs without magnitudes": Mistake("report done --magnitudes", _a_run),
+    "unknown benchmark": Mistake("data prepare imagent_r --root data"),
+    "archive that is not there": Mistake("data prepare imagenet_r --root data --archive imagenet-r.tar"),
+    "archive of another hash": Mistake("data prepare imagenet_r --root data --archive torn.tar", _torn_archive),
+    "benchmark that was not prepared": Mistake("data verify imagenet_r --root data"),
+    "source that was not prepared": Mistake("run imagenet_r_n10_sd_lora data.root=data"),
     "unknown kind of list": Mistake("list method"),
 }
 

@@ -55,6 +55,21 @@ def test_what_earlier_tasks_learnt_stays_still(case: Any) -> None:
         assert not all(same)
 
 
+def test_what_was_folded_moves_by_no_more_than_the_new_update(case: Any) -> None:
+    """Where updates are folded they cannot be looked at one by one: then the sum moves by a rank of at most the new."""
+    learner, stream = case.learner(), case.streams()
+    case.teach(learner, stream, tasks=2)
+    if not learner.model.adapted or not all(len(adapter.folded) for adapter in learner.model.adapters):
+        pytest.skip("nothing is folded: the past updates themselves are looked at")
+    before = [adapter.delta() for adapter in learner.model.adapters]
+    learner.learn(case.material(learner, stream, 2))
+    moved = [adapter.delta() - old for adapter, old in zip(learner.model.adapters, before, strict=True)]
+    assert any(change.any() for change in moved)
+    for change in moved:
+        values = torch.linalg.svdvals(change.double())
+        assert (values[learner.method.rank :] <= 1e-5 * before[0].norm()).all()
+
+
 def test_no_images_are_kept_after_a_task(case: Any) -> None:
     learner, stream = case.learner(), case.streams()
     case.teach(learner, stream)

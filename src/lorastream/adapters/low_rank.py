@@ -162,7 +162,7 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: an update is still live.
         """
-        self._check_nothing_learns("fold")
+        self._check_past("fold", there=not self.empty)
         folded = self.delta()
         self.clear()
         self.folded = folded
@@ -173,7 +173,7 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: there is none, or it is still live.
         """
-        self._check_nothing_learns("drop_newest")
+        self._check_past("drop_newest", there=bool(self.ranks))
         kept = self.total_rank - self.ranks.pop()
         self.up_stack, self.down_stack, self.scale = (
             self.up_stack[:, :kept].clone(),
@@ -207,13 +207,7 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: there is none, or one is live already.
         """
-        if self.live or not self.ranks:
-            raise AdapterError(
-                "adapter",
-                expected="a past update and none that is live",
-                got=f"{len(self.ranks)} updates, live: {self.live}",
-                next_step="grow a new update instead",
-            )
+        self._check_past("thaw", there=bool(self.ranks))
         self._make_live(down_learns=True)
 
     def clear(self) -> None:
@@ -291,13 +285,13 @@ class Adapter(nn.Module):
                 next_step="design one row for each rank, as wide as the projection's input",
             )
 
-    def _check_nothing_learns(self, verb: str) -> None:
-        if self.live or not (self.ranks or len(self.folded)):
+    def _check_past(self, verb: str, *, there: bool) -> None:
+        if self.live or not there:
             raise AdapterError(
                 f"adapter.{verb}",
                 expected="past updates and none that is live",
                 got="the newest update still learns" if self.live else "no update",
-                next_step="call freeze() at the end of a task, then this",
+                next_step="grow an update, and call freeze() at the end of its task; then this",
             )
 
     def _make_live(self, *, down_learns: bool) -> None:

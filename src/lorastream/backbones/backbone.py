@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lorastream.backbones.projections import Projection
 from lorastream.data.transforms import InputSpec
-from lorastream.errors import Fault, MethodError, unknown_name
+from lorastream.errors import BackboneError, Fault, MethodError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,24 @@ class Backbone(nn.Module):
         del mode
         return super().train(mode=False)
 
+    def check_is(self, sha256: str, *, where: str) -> None:
+        """See that this is the backbone with these weights.
+
+        Args:
+            sha256: as `identity` has it.
+            where: what was made with it, for the message.
+
+        Raises:
+            BackboneError: it is another one.
+        """
+        if self.identity.sha256 != sha256:
+            raise BackboneError(
+                f"{where}, backbone {self.identity.name}",
+                expected=f"weights with SHA-256 {sha256[:16]}...",
+                got=f"{self.identity.sha256[:16]}...",
+                next_step="give the weights file that the model was made with: Learner.load(folder, weights=...)",
+            )
+
     def find(self, kinds: Sequence[str], *, first_blocks: int | None = None) -> list[Projection]:
         """Return where the projections of these kinds are.
 
@@ -109,6 +127,20 @@ class Backbone(nn.Module):
             raise MethodError.of(faults)
         found = [projection for kind in kinds for projection in self.projections[kind]]
         return found if first_blocks is None else [first for p in found for first in self._first(p, first_blocks)]
+
+    def largest_rank(self, kinds: Sequence[str]) -> int:
+        """Return the largest rank that an update of any projection of these kinds can have: its smaller width.
+
+        Raises:
+            MethodError: the backbone has no projection of that kind.
+        """
+        widths: list[int] = []
+        for projection in self.find(kinds):
+            for name in fnmatch.filter([name for name, _ in self.network.named_modules()], projection.pattern):
+                layer = self.network.get_submodule(name)
+                if isinstance(layer, nn.Linear):
+                    widths += [layer.in_features, layer.out_features // projection.parts]
+        return min(widths)
 
     def _first(self, projection: Projection, number: int) -> list[Projection]:
         """Return the first layers of a projection, each by its own name."""

@@ -104,11 +104,11 @@ def prepare(
         train_lists=tuple(train_list or ()),
         test_lists=tuple(test_list or ()),
     )
-    if not json:
-        _show(f"Terms of {known.title}: {known.terms}. See {known.homepage}")
     with _going_on_told(), stages(silent=quiet) as progress:
         made = preparing.prepare(known, root.expanduser(), request, archives=tuple(archive or ()), progress=progress)
-    _print_json(_summary(made)) if json else _tell(made, root)
+    _print_json(_summary(made)) if json else _tell(
+        made, root, terms=f"{known.title}: {known.terms}. See {known.homepage}"
+    )
 
 
 @app.command("verify", short_help="Check a prepared benchmark.")
@@ -180,7 +180,7 @@ def _summary(made: Prepared) -> dict[str, Any]:
     }
 
 
-def _tell(made: Prepared, root: Path) -> None:
+def _tell(made: Prepared, root: Path, *, terms: str) -> None:
     import shlex
 
     manifest = made.manifest
@@ -194,6 +194,7 @@ def _tell(made: Prepared, root: Path) -> None:
         *(f"Note: {note}." for note in made.notes),
         f"Use it: data.source=benchmark:{manifest.benchmark} {shlex.quote(f'data.root={root}')} "
         f"data.split={manifest.split}",
+        f"Terms of {terms}",
     )
 
 

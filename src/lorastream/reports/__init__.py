@@ -1,6 +1,7 @@
 """What people look at: tables of finished runs. Reads records only, and loads no torch."""
 
 from lorastream.reports.magnitudes import have_magnitudes, magnitudes_markdown, magnitudes_table
+from lorastream.reports.residuals import residuals_markdown
 from lorastream.reports.tables import accuracy_matrices, closing_line, summary_table
 from lorastream.reports.text import as_json, markdown
 
@@ -12,5 +13,6 @@ __all__ = [
     "magnitudes_markdown",
     "magnitudes_table",
     "markdown",
+    "residuals_markdown",
     "summary_table",
 ]

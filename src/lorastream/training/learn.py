@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lorastream.data.task import Batch, Task
-from lorastream.errors import RecipeError, RunError
+from lorastream.errors import RunError
 from lorastream.heads import Alignment, LinearHead, features_by_class, new_statistics
 from lorastream.methods.protocol import Method, learnt_parameters
 from lorastream.model import IncrementalClassifier
@@ -21,6 +21,7 @@ from lorastream.training.device import peak_memory_bytes, preparing_threads, res
 from lorastream.training.events import EpochDone, Listener, StepDone, TaskLearnt, TaskStarted, nobody
 from lorastream.training.hooks import hook, parameter_groups
 from lorastream.training.optimiser import build_optimiser, lr_factor, set_lr
+from lorastream.training.requirements import check_described
 from lorastream.training.settings import AlignmentSettings, TrainingSettings
 
 SECONDS_BETWEEN_REPORTS = 0.2
@@ -75,7 +76,7 @@ def learn(
     """
     begun = time.perf_counter()
     if settings.alignment is not None:
-        _check_alignable(model, task)
+        check_described(model, task)
     reset_peak_memory(model.device)
     model.autocast = accelerator.autocast
     model.grow(task.class_names[model.n_classes - task.first_class :])
@@ -98,19 +99,6 @@ def learn(
         stored_bytes=model.stored_bytes(),
         epochs=tuple(descent.epochs),
         figures=hook(method, "figures")(model),
-    )
-
-
-def _check_alignable(model: IncrementalClassifier, task: Task) -> None:
-    """See, before an hour of training, that the head is linear and older classes have statistics to draw from."""
-    described = 0 if model.statistics is None else model.statistics.n_classes
-    if isinstance(model.head, LinearHead) and described >= task.first_class:
-        return
-    raise RecipeError(
-        "training.alignment",
-        expected=f"a linear head, and statistics of the {task.first_class} classes that came before",
-        got=f"a {model.head_kind} head, and statistics of {described} classes",
-        next_step="set training.alignment from the first task on, for a method with a linear head, or leave it out",
     )
 
 

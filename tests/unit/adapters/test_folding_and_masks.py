@@ -85,6 +85,13 @@ def test_what_learns_or_is_not_there_is_not_folded_or_dropped(
         verb(adapter)
 
 
+def test_what_was_folded_is_not_dropped(generator: torch.Generator) -> None:
+    _, adapter = _layer(generator)
+    adapter.fold()
+    with pytest.raises(AdapterError, match="no update"):
+        adapter.drop_newest()
+
+
 def test_a_designed_down_is_taken_as_it_is_and_only_up_learns(generator: torch.Generator, inputs: Tensor) -> None:
     layer, adapter = _layer(generator)
     down = torch.randn(2, IN, generator=generator, dtype=torch.float64)

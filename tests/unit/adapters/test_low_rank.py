@@ -177,7 +177,7 @@ def test_thawing_nothing_or_what_is_live_is_refused(grown: bool, generator: torc
     adapter = _adapter()
     if grown:
         adapter.grow(1, generator=generator)
-    with pytest.raises(AdapterError, match="grow a new update"):
+    with pytest.raises(AdapterError, match="grow an update"):
         adapter.thaw()
 
 

@@ -1,0 +1,62 @@
+"""What a method needs of backbone, head and settings: looked at before anything is made or learnt."""
+
+from __future__ import annotations
+
+from lorastream.backbones.backbone import Backbone
+from lorastream.data.task import Task
+from lorastream.errors import MethodError, RecipeError
+from lorastream.heads import LinearHead
+from lorastream.methods.protocol import Method
+from lorastream.model import IncrementalClassifier
+from lorastream.training.settings import TrainingSettings
+
+
+def check_alignable(settings: TrainingSettings, method: Method, name: str) -> None:
+    """See that the heads can be aligned where the settings say so.
+
+    Raises:
+        RecipeError: the method's head has no rows to train.
+    """
+    if settings.alignment is not None and method.traits.head != "linear":
+        raise RecipeError(
+            "training.alignment",
+            expected="a method with a linear head, whose rows can be trained together",
+            got=f"{name}, which has a {method.traits.head} head",
+            next_step="leave training.alignment out for this method",
+        )
+
+
+def check_described(model: IncrementalClassifier, task: Task) -> None:
+    """See that the heads can be aligned after a task: that all older classes have statistics to draw from.
+
+    Raises:
+        RecipeError: some have none, as they were learnt without alignment, or the head has no rows to train.
+    """
+    described = 0 if model.statistics is None else model.statistics.n_classes
+    if isinstance(model.head, LinearHead) and described >= task.first_class:
+        return
+    raise RecipeError(
+        "training.alignment",
+        expected=f"a linear head, and statistics of the {task.first_class} classes that came before",
+        got=f"a {model.head_kind} head, and statistics of {described} classes",
+        next_step="set training.alignment from the first task on, for a method with a linear head, or leave it out",
+    )
+
+
+def check_fits(method: Method, backbone: Backbone) -> None:
+    """See that the backbone has what the method adapts, and is as wide as its rank.
+
+    Raises:
+        MethodError: it has no such projection, or the rank is above its width.
+    """
+    targets, rank = getattr(method, "targets", ()), getattr(method, "rank", 1)
+    if not targets:
+        return
+    largest, asked = backbone.largest_rank(targets), max(rank) if isinstance(rank, tuple) else rank
+    if asked > largest:
+        raise MethodError(
+            "method.rank",
+            expected=f"1 to {largest}, the width of the projections ({', '.join(targets)}) of {backbone.identity.name}",
+            got=str(asked),
+            next_step=f"choose a rank of at most {largest}",
+        )
