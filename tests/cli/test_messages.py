@@ -148,6 +148,7 @@ MISTAKES = {
     "unknown dataset": Mistake("run digits data.source=torchvision:CIFAR1000 data.root=photos"),
     "source without its dataset": Mistake("run digits data.source=torchvision"),
     "unknown option of a source": Mistake("run digits data.source=synthetic data.n_class=3"),
+    "mistakes in method and source": Mistake("validate folder data.sede=1 data.test_fraction=half method.rank=0"),
     "source without its folder": Mistake("run folder"),
     "data that are not there": Mistake("run folder data.root=nowhere"),
     "parquet files that are not there": Mistake("run cifar100_deit_tiny data.root=photos", photos),

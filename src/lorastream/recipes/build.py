@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,12 +14,12 @@ from lorastream.data import sources
 from lorastream.data.images import Dataset
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.transforms import Transform, TransformConfig
-from lorastream.errors import Fault, MethodError, RecipeError, unknown_name
+from lorastream.errors import DataError, Fault, MethodError, RecipeError, unknown_name
 from lorastream.methods import build as build_method
 from lorastream.methods import preset_training
 from lorastream.recipes.faults import Origin, faults_of
 from lorastream.recipes.load import resolve_document
-from lorastream.recipes.schema import Recipe, laid_over
+from lorastream.recipes.schema import DataSection, Recipe, laid_over
 from lorastream.training.settings import TrainingSettings
 
 
@@ -55,12 +55,25 @@ def _faults_of_parts(document: Mapping[str, Any]) -> list[Fault]:
             build_method(method["name"], {key: value for key, value in method.items() if key != "name"})
         except MethodError as error:
             faults.extend(error.faults)
-    data = document.get("data")
-    named = data.get("source") if isinstance(data, dict) else None
+    return faults + _faults_of_source(document.get("data"))
+
+
+def _faults_of_source(data: object) -> list[Fault]:
+    named = cast("dict[str, Any]", data).get("source") if isinstance(data, dict) else None
     source = named.partition(":")[0] if isinstance(named, str) else None
-    if source and source not in sources.names():
-        faults.append(unknown_name("data.source", kind="source", got=source, choices=sources.names()))
-    return faults
+    if not source or not isinstance(named, str):
+        return []
+    if source not in sources.names():
+        return [unknown_name("data.source", kind="source", got=source, choices=sources.names())]
+    try:
+        section = DataSection.model_validate(data)
+    except (ValidationError, RecipeError):
+        return []  # its own faults are told by the schema
+    try:
+        sources.check(named, **section.source_options())
+    except DataError as error:
+        return list(error.faults)
+    return []
 
 
 def training_settings(given: Mapping[str, Any], *, where: str, method: str | None = None) -> TrainingSettings:

@@ -40,3 +40,12 @@ def test_options_of_a_recipe_are_checked_with_those_of_its_preset() -> None:
     check(recipe)
     with pytest.raises(RecipeError, match=r"(?s)method\.blcks.*hyper-parameter of inf_lora_b5.*'blocks'"):
         load("imagenet_r_n10_inf_lora", ["method.blcks=3"], method="inf_lora_b5")
+
+
+def test_options_of_the_source_are_checked_before_anything_is_loaded() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load("folder", ["data.root=nowhere", "data.test_fraction=half", "method.rank=0", "training.lr=-1"])
+    assert {fault.where.rpartition(": ")[2] for fault in caught.value.faults} >= {
+        "method.rank",
+        "data source folder, option test_fraction",
+    }

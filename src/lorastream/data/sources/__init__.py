@@ -8,9 +8,10 @@ adds a source: nothing else has to know.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, cast, get_args
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from lorastream.errors import DataError, Fault, unknown_name
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
     from lorastream.data.images import Dataset
 
@@ -53,11 +54,40 @@ def load(spec: str, **options: object) -> Dataset:
     """
     from pydantic import ValidationError, validate_call
 
+    source, positional = _source(spec)
+    try:
+        return validate_call(source)(*positional, **_with_none(source, options))
+    except ValidationError as error:
+        raise DataError.of(_faults(spec, source, error.errors(include_url=False))) from None
+
+
+def check(spec: str, **options: object) -> None:
+    """Check what `load` is to be told, as far as can be known before it loads; an option may still be missing.
+
+    Raises:
+        DataError: the source, an option or a value is unknown; all such faults at once.
+    """
+    from pydantic import ValidationError, validate_call
+
+    source, positional = _source(spec)
+    try:
+        validate_call(_that_loads_nothing(source))(*positional, **_with_none(source, options))
+    except ValidationError as error:
+        wrong = [detail for detail in error.errors(include_url=False) if not detail["type"].startswith("missing")]
+        if wrong:
+            raise DataError.of(_faults(spec, source, wrong)) from None
+
+
+def _source(spec: str) -> tuple[Callable[..., Dataset], list[str]]:
+    """Return the function that a source is, and its positional arguments.
+
+    Raises:
+        DataError: there is no such source, or it must be told what to load, or must not.
+    """
     name, colon, argument = spec.partition(":")
     _check_known(name)
     source = _load_function(name)
-    parameters = inspect.signature(source).parameters
-    takes_argument = any(p.kind is p.POSITIONAL_ONLY for p in parameters.values())
+    takes_argument = any(p.kind is p.POSITIONAL_ONLY for p in inspect.signature(source).parameters.values())
     if takes_argument != bool(argument) or (colon and not argument):
         raise DataError(
             f"data source {spec!r}",
@@ -65,12 +95,17 @@ def load(spec: str, **options: object) -> Dataset:
             got=repr(spec),
             next_step=summary(name),
         )
-    positional = [argument] if takes_argument else []
-    try:
-        return validate_call(source)(*positional, **_with_none(source, options))
-    except ValidationError as error:
-        choices = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-        raise DataError.of(_faults(name, error, choices)) from None
+    return source, [argument] if takes_argument else []
+
+
+def _that_loads_nothing(source: Callable[..., Dataset]) -> Callable[..., None]:
+    """Return a function that takes what a source takes and does nothing."""
+
+    @functools.wraps(source)
+    def nothing(*_: object, **__: object) -> None:
+        return None
+
+    return nothing
 
 
 def _check_known(name: str) -> None:
@@ -90,9 +125,11 @@ def _with_none(source: Callable[..., Dataset], options: dict[str, object]) -> di
     return {option: None if option in empty and value == "none" else value for option, value in options.items()}
 
 
-def _faults(name: str, error: ValidationError, choices: list[str]) -> list[Fault]:
+def _faults(spec: str, source: Callable[..., Dataset], details: Sequence[ErrorDetails]) -> list[Fault]:
+    name = spec.partition(":")[0]
+    choices = [p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY]
     faults: list[Fault] = []
-    for detail in error.errors(include_url=False):
+    for detail in details:
         option = str(detail["loc"][0])
         where = f"data source {name}, option {option}"
         if detail["type"] == "unexpected_keyword_argument":
@@ -100,5 +137,6 @@ def _faults(name: str, error: ValidationError, choices: list[str]) -> list[Fault
         elif detail["type"].startswith("missing"):
             faults.append(Fault(where, "a value", "none", f"set data.{option}=..."))
         else:
-            faults.append(Fault(where, detail["msg"], repr(detail["input"]), f"correct data.{option}"))
+            expected = detail["msg"].removeprefix("Input should be ")
+            faults.append(Fault(where, expected, repr(detail["input"]), f"correct data.{option}"))
     return faults

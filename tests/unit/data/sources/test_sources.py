@@ -53,3 +53,17 @@ def test_text_is_read_as_the_type_of_the_option() -> None:
 def test_what_to_load_is_told_to_those_sources_that_need_it_and_no_others(spec: str) -> None:
     with pytest.raises(DataError, match=f"data source '{spec}'"):
         sources.load(spec)
+
+
+def test_what_a_source_is_told_is_checked_without_loading(tmp_path: Path) -> None:
+    sources.check("digits")
+    sources.check("folder")  # what is missing may still be given
+    sources.check("folder", root=tmp_path / "nowhere", test_fraction="none")
+    with pytest.raises(DataError) as caught:
+        sources.check("folder", root=tmp_path, test_fraction="half", roof=1)
+    assert {fault.where for fault in caught.value.faults} == {
+        "data source folder, option test_fraction",
+        "data source folder, option roof",
+    }
+    with pytest.raises(DataError, match="'torchvision:' and what to load"):
+        sources.check("torchvision")
