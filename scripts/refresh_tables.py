@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from lorastream.reports import magnitudes_markdown, residuals_markdown
+from lorastream.reports.groups import group
 from lorastream.reports.plots import accuracy_over_tasks
 from lorastream.reports.text import table
-from lorastream.runs import store
+from lorastream.runs import RunRecord, store
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "methods.md")
@@ -27,10 +28,16 @@ def filled(text: str) -> str:
     """Return a page's text with every table made anew."""
 
     def fill(block: re.Match[str]) -> str:
-        records = [store.read(path) for path in store.find(ROOT / block[3])]
+        records = _ranked([store.read(path) for path in store.find(ROOT / block[3])])
         return f"{block[1]}\n{MAKE[block[2]](records)}\n\n{block[4]}"
 
     return BLOCK.sub(fill, text)
+
+
+def _ranked(records: list[RunRecord]) -> list[RunRecord]:
+    """Put the most accurate method first, seeds in their order."""
+    accuracy = {e.method: e.figure(lambda record: record.average_accuracy).mean or 0.0 for e in group(records)}
+    return sorted(records, key=lambda record: (-accuracy[record.method], record.seed))
 
 
 def picture() -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lorastream.data.task import Batch, Task
 from lorastream.errors import RunError
 from lorastream.heads import Alignment, LinearHead, features_by_class, new_statistics
-from lorastream.methods.protocol import Method, learnt_parameters
+from lorastream.methods.protocol import Method, learnt_parameters, learnt_state
 from lorastream.model import IncrementalClassifier
 from lorastream.training.device import peak_memory_bytes, preparing_threads, reset_peak_memory, total
 from lorastream.training.events import EpochDone, Listener, StepDone, TaskLearnt, TaskStarted, nobody
@@ -36,7 +36,7 @@ class Learnt:
         step_milliseconds: median wall time of an optimiser step, the input included; None where there were none.
         peak_memory_bytes: the most memory used.
         trainable_parameters: numbers that learnt.
-        stored_bytes: what the model now adds to its backbone on disk.
+        stored_bytes: what the model and what the method has learnt now add to the backbone on disk.
         epochs: one entry an epoch.
         figures: what the method reports.
     """
@@ -96,7 +96,7 @@ def learn(
         step_milliseconds=1000 * statistics.median(descent.seconds) if descent.seconds else None,
         peak_memory_bytes=peak_memory_bytes(model.device),
         trainable_parameters=learning,
-        stored_bytes=model.stored_bytes(),
+        stored_bytes=model.stored_bytes() + sum(t.nbytes for t in learnt_state(method).values()),
         epochs=tuple(descent.epochs),
         figures=hook(method, "figures")(model),
     )

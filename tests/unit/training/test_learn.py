@@ -263,3 +263,14 @@ def test_lora_dropout_draws_masks_for_every_step_and_leaves_none_behind(
     assert len(set(drawn[:24])) > 12
     assert torch.equal(taught[0], taught[1])
     assert not torch.equal(taught[0], taught[2])
+
+
+def test_stored_bytes_count_what_the_method_has_learnt_too(
+    model: IncrementalClassifier, stream: Stream, accelerator: Accelerator
+) -> None:
+    method: Any = methods.build("inf_lora", {})
+    learnt = learn(model, method, stream[0], _settings(epochs=1), accelerator=accelerator)
+    bases = sum(basis.nbytes for kept in (method.protected_, method.free_) for basis in kept.values())
+    shares = sum(share.nbytes for share in method.captured_.values())
+    assert bases > 0
+    assert learnt.stored_bytes == model.stored_bytes() + bases + shares
