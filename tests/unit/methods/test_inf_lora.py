@@ -240,7 +240,10 @@ def test_where_everything_is_protected_only_the_head_learns(taught: Any, stream:
 def test_a_rank_above_the_width_is_refused_before_any_image_is_seen(
     taught: Any, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = taught(0, rank=WIDTH + 1)
+    with pytest.raises(MethodError, match="at most 32"):
+        taught(0, rank=WIDTH + 1)
+    learner = taught(0)
+    learner.method.rank = WIDTH + 1  # as one who uses the method without a Learner could
     monkeypatch.setattr(learner.model, "passes", lambda *_, **__: pytest.fail("images were seen"))
     with pytest.raises(AdapterError, match="at most 32"):
         learner.learn(stream[0])
