@@ -52,6 +52,7 @@ def run(
         folders = [_folder(out, plan, alone=len(plans) == 1) for plan in plans]
         _check(folders)
         from lorastream import experiment
+        from lorastream.training.device import join_processes, leave_processes
     finished: list[tuple[RunRecord, Path]] = []
     try:
         _run_all(experiment.run, plans, folders, finished, quiet=quiet)
@@ -61,8 +62,9 @@ def run(
             typer.echo(f"What was learnt is recorded: lorastream report {place}", err=True)
         raise
     finally:
-        if finished and _speaks():
+        if finished and join_processes().is_main_process:
             _show(finished, several=len(plans) > 1, json=json, quiet=quiet)
+        leave_processes()
 
 
 def _run_all(
@@ -144,13 +146,6 @@ def _folder_faults(folder: Path, *, new: bool) -> list[Fault]:
         got = f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file"
         return [Fault(str(folder), "a folder that can be made", got, "choose another folder with --out")]
     return []
-
-
-def _speaks() -> bool:
-    """Whether this is the process that prints, of those that share the work."""
-    from accelerate import PartialState
-
-    return PartialState().is_main_process
 
 
 def _show(finished: list[tuple[RunRecord, Path]], *, several: bool, json: bool, quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Generator
@@ -10,7 +11,7 @@ from functools import cache
 from typing import cast
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import AutocastKwargs
 from torch import Tensor
@@ -22,6 +23,23 @@ MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def join_processes() -> PartialState:
+    """Return which of the processes that share the work this one is; the first call joins them."""
+    # The defaults of its functions are the group that there is when it is first imported, and would keep its threads.
+    import torch.distributed.nn.functional  # pyright: ignore[reportUnusedImport]
+
+    launched = "LOCAL_RANK" in os.environ
+    return PartialState(cpu=launched and not torch.accelerator.is_available())
+
+
+def leave_processes() -> None:
+    """End this process's part in the group, and the group's threads; does nothing where it works alone."""
+    _accelerator.cache_clear()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
 class _OwnPrecision(Accelerator):
     """An accelerator that keeps its precision; accelerate itself has one for the whole process, the last one made."""
 
@@ -29,6 +47,7 @@ class _OwnPrecision(Accelerator):
         # One process may run recipes of several precisions one after another; accelerate has no public name for this.
         AcceleratorState._reset_state()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         self._own = mixed_precision
+        join_processes()
         super().__init__(mixed_precision=mixed_precision)
 
     @property
