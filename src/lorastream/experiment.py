@@ -15,7 +15,7 @@ from lorastream.backbones.backbone import Backbone
 from lorastream.data.images import Dataset
 from lorastream.data.stream import Stream
 from lorastream.data.task import Task
-from lorastream.errors import CheckpointError, LorastreamError
+from lorastream.errors import LorastreamError
 from lorastream.learner import Learner
 from lorastream.methods.protocol import hyper_parameters
 from lorastream.recipes import build
@@ -189,30 +189,10 @@ def _claim(folder: Path | None, root: Path, record: RunRecord, learner: Learner)
     chosen: list[str | LorastreamError] = [""]
     if learner.accelerator.is_main_process:
         try:
-            chosen = [str(store.new_folder(root, record) if folder is None else _new(folder))]
+            chosen = [str(store.new_folder(root, record) if folder is None else store.claim(folder))]
         except LorastreamError as error:
             chosen = [error]
     broadcast_object_list(chosen)
     if isinstance(chosen[0], LorastreamError):
         raise chosen[0]
     return Path(chosen[0])
-
-
-def _new(folder: Path) -> Path:
-    if (folder / store.RECORD).exists():
-        raise CheckpointError(
-            str(folder),
-            expected="a folder without a run",
-            got=f"a {store.RECORD} of an earlier run",
-            next_step="choose another folder with --out, or remove that one",
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            str(folder),
-            expected="a folder that can be made",
-            got=f"{type(error).__name__}: {error.strerror}",
-            next_step="choose another folder with --out",
-        ) from error
-    return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -55,28 +55,30 @@ def direction_norms(adapter: Adapter, norm: Norm) -> Tensor:
     return torch.stack([norm_of(up, down, norm) for up, down in adapter.factors()])
 
 
-def fit_newest(adapters: Adapters, norm: Norm, *, jointly: bool) -> list[Fit]:
+def fit_newest(adapters: Adapters, *, jointly: bool) -> dict[Norm, list[Fit]]:
     """Fit the newest direction of every projection by the older ones, when none is live.
 
     Args:
         adapters: with at least one update each.
-        norm: what the directions are divided by.
         jointly: one fit for all projections together, as if their directions were one long vector; else one for each.
 
     Returns:
-        For each projection its fit; the same one for all where they were fitted jointly.
+        For each norm that the directions may be divided by, and each projection, its fit; the same one for all
+        projections where they were fitted jointly.
     """
-    grams: list[Tensor] = []
-    for adapter in adapters:
-        gram = product_gram(adapter.up_stack, adapter.down_stack, adapter.update_of_column(), len(adapter.ranks))
-        norms = direction_norms(adapter, norm).double()
-        grams.append(gram / (norms[:, None] * norms))
+    grams = [product_gram(a.up_stack, a.down_stack, a.update_of_column(), len(a.ranks)) for a in adapters]
     entries = [adapter.in_features * adapter.out_features for adapter in adapters]
-    if jointly:
-        grams, entries = [torch.stack(grams).sum(dim=0)], [sum(entries)]
-    fits = [fit_last(gram) for gram in grams]
-    found = [
-        Fit(coefficients=beta, squared=squared.item(), entries=n)
-        for (beta, squared), n in zip(fits, entries, strict=True)
-    ]
-    return found * len(adapters) if jointly else found
+    found: dict[Norm, list[Fit]] = {}
+    for norm in get_args(Norm):
+        norms = [direction_norms(adapter, norm).double() for adapter in adapters]
+        scaled = [gram / (n[:, None] * n) for gram, n in zip(grams, norms, strict=True)]
+        if jointly:
+            found[norm] = [_fit(torch.stack(scaled).sum(dim=0), sum(entries))] * len(grams)
+        else:
+            found[norm] = [_fit(gram, n) for gram, n in zip(scaled, entries, strict=True)]
+    return found
+
+
+def _fit(gram: Tensor, entries: int) -> Fit:
+    coefficients, squared = fit_last(gram)
+    return Fit(coefficients=coefficients, squared=squared.item(), entries=entries)

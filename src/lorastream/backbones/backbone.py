@@ -126,7 +126,9 @@ class Backbone(nn.Module):
         if faults:
             raise MethodError.of(faults)
         found = [projection for kind in kinds for projection in self.projections[kind]]
-        return found if first_blocks is None else [first for p in found for first in self._first(p, first_blocks)]
+        if first_blocks is None:
+            return found
+        return [replace(p, pattern=name) for p in found for name in self._layers(p)[:first_blocks]]
 
     def largest_rank(self, kinds: Sequence[str]) -> int:
         """Return the largest rank that an update of any projection of these kinds can have: its smaller width.
@@ -136,17 +138,15 @@ class Backbone(nn.Module):
         """
         widths: list[int] = []
         for projection in self.find(kinds):
-            for name in fnmatch.filter([name for name, _ in self.network.named_modules()], projection.pattern):
+            for name in self._layers(projection):
                 layer = self.network.get_submodule(name)
                 if isinstance(layer, nn.Linear):
                     widths += [layer.in_features, layer.out_features // projection.parts]
         return min(widths)
 
-    def _first(self, projection: Projection, number: int) -> list[Projection]:
-        """Return the first layers of a projection, each by its own name."""
-        names = [name for name, _ in self.network.named_modules()]
-        layers = fnmatch.filter(names, projection.pattern)
-        return [replace(projection, pattern=name) for name in layers[:number]]
+    def _layers(self, projection: Projection) -> list[str]:
+        """Return the layers of a projection by name, counted from the input."""
+        return fnmatch.filter([name for name, _ in self.network.named_modules()], projection.pattern)
 
 
 def weights_sha256(network: nn.Module) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol, Self
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from lorastream.cli import screen
@@ -138,11 +137,7 @@ class Bars:
     def __init__(self, title: str, n_tasks: int, console: Console) -> None:
         self.title, self.n_tasks = title, n_tasks
         self.progress = _Headed(
-            TextColumn("{task.description}", table_column=Column(min_width=_LABEL, no_wrap=True)),
-            BarColumn(bar_width=_BAR),
-            TextColumn("{task.fields[figures]}", table_column=Column(min_width=_FIGURES, no_wrap=True)),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            *screen.bar_columns(label=_LABEL, bar=_BAR, figures=_FIGURES),
             console=console,
             transient=True,
             speed_estimate_period=_REMEMBERED,

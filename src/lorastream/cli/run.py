@@ -136,11 +136,11 @@ def _check(folders: list[Path | None]) -> None:
 
 
 def _folder_faults(folder: Path, *, new: bool) -> list[Fault]:
-    from lorastream.runs.store import RECORD
+    from lorastream.runs.store import fault_of_taken
 
-    if new and (folder / RECORD).exists():
-        step = "choose another folder with --out, or remove that one"
-        return [Fault(str(folder), "a folder without a run", f"a {RECORD} of an earlier run", step)]
+    taken = fault_of_taken(folder) if new else None
+    if taken:
+        return [taken]
     nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         got = f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file"

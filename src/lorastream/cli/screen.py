@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import ProgressColumn
     from rich.text import Text
 
 _NARROWEST = 24  # columns that a text takes at least, however long the names before it
@@ -66,6 +67,26 @@ def entries(pairs: Iterable[tuple[str, str]], *, width: int, style: str = "") ->
             label = f"  {name}".ljust(column + len(name) - cell_len(name)) if i == 0 else " " * column
             lines.append(Text().append(label, style).append_text(line))
     return lines
+
+
+def bar_columns(*, label: int, bar: int, figures: int) -> list[ProgressColumn]:
+    """Return what a line of progress is made of: what, a bar, its field `figures`, and the time left.
+
+    Args:
+        label: columns of the name of the work, so that nothing moves while it changes.
+        bar: columns of the bar.
+        figures: columns that the figures take at least.
+    """
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    return [
+        TextColumn("{task.description}", table_column=Column(min_width=label, max_width=label, no_wrap=True)),
+        BarColumn(bar_width=bar),
+        TextColumn("{task.fields[figures]}", table_column=Column(min_width=figures, no_wrap=True)),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    ]
 
 
 @contextmanager

@@ -6,8 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from lorastream.cli import screen
@@ -38,11 +37,7 @@ def stages(*, silent: bool) -> Generator[Told]:
 
 def _bars(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}", table_column=Column(min_width=_LABEL, max_width=_LABEL, no_wrap=True)),
-        BarColumn(bar_width=_BAR),
-        TextColumn("{task.fields[figures]}", table_column=Column(min_width=_FIGURES, no_wrap=True)),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
+        *screen.bar_columns(label=_LABEL, bar=_BAR, figures=_FIGURES),
         console=console,
         transient=True,
     )

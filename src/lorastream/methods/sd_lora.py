@@ -207,8 +207,7 @@ class SDLoRA:
         self.dropped_[0] = 0
         if not past:
             return
-        jointly = self.absorb == "joint"
-        fits = {norm: fit_newest(adapters, norm, jointly=jointly) for norm in get_args(Norm)}
+        fits = fit_newest(adapters, jointly=self.absorb == "joint")
         self.residuals_ = {norm: _mean_readings(found) for norm, found in fits.items()}
         chosen = fits[self.absorb_norm]
         drops = [fit.readings[self.absorb_residual] <= self.absorb_threshold for fit in chosen]

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from lorastream.errors import CheckpointError, RunError
+from lorastream.errors import CheckpointError, Fault
 from lorastream.files import write_atomically
 from lorastream.runs.record import SCHEMA, RunRecord
 
@@ -19,22 +19,37 @@ _SHOWN_FAULTS = 5
 
 
 def new_folder(root: Path | str, record: RunRecord) -> Path:
-    """Make and return the folder of a run: `<root>/<recipe>/<method>/<seed>-<id>`.
+    """Make and return the folder of a run: `<root>/<recipe>/<method>/<seed>-<id>`; see `claim`."""
+    return claim(Path(root) / _name(record.recipe_name) / _name(record.method) / f"{record.seed}-{_name(record.id)}")
+
+
+def claim(folder: Path) -> Path:
+    """Make a folder for a run, where it is not there yet, and return it.
 
     Raises:
-        RunError: it exists already or cannot be made.
+        CheckpointError: it holds a run already, or cannot be made.
     """
-    folder = Path(root) / _name(record.recipe_name) / _name(record.method) / f"{record.seed}-{_name(record.id)}"
+    taken = fault_of_taken(folder)
+    if taken:
+        raise CheckpointError.of([taken])
     try:
-        folder.mkdir(parents=True, exist_ok=False)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            str(folder),
-            expected="a place where a new folder can be made",
+        raise _refused(
+            folder,
+            expected="a folder that can be made",
             got=f"{type(error).__name__}: {error.strerror}",
-            next_step="choose another place with --out",
+            next_step="choose another folder with --out",
         ) from error
     return folder
+
+
+def fault_of_taken(folder: Path) -> Fault | None:
+    """Return what is wrong with a folder that holds a run already; None of one that does not."""
+    if not (folder / RECORD).exists():
+        return None
+    step = "choose another folder with --out, or remove that one"
+    return Fault(str(folder), "a folder without a run", f"a {RECORD} of an earlier run", step)
 
 
 def write(record: RunRecord, folder: Path | str) -> Path:

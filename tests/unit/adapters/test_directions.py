@@ -40,7 +40,7 @@ def test_the_fit_is_that_of_dense_vectors(adapters: Adapters, norm: Norm, jointl
     vectors = _vectors(adapters, norm)
     if jointly:
         vectors = [torch.cat(vectors, dim=1)] * 2
-    for fit, dense in zip(fit_newest(adapters, norm, jointly=jointly), vectors, strict=True):
+    for fit, dense in zip(fit_newest(adapters, jointly=jointly)[norm], vectors, strict=True):
         expected = torch.linalg.lstsq(dense[:-1].mT, dense[-1:].mT).solution[:, 0]
         left = dense[-1] - expected @ dense[:-1]
         torch.testing.assert_close(fit.coefficients, expected)
@@ -57,10 +57,10 @@ def test_of_two_directions_at_a_right_angle_nothing_is_explained() -> None:
     up, down = torch.tensor([[3.0, 0.0], [0.0, 5.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     adapter.load(up, down, torch.ones(2), [1, 1])
     assert direction_norms(adapter, "exact").tolist() == [3.0, 10.0]
-    (fit,) = fit_newest(adapters, "exact", jointly=False)
+    (fit,) = fit_newest(adapters, jointly=False)["exact"]
     assert fit.coefficients.tolist() == [0.0]
     assert fit.readings == {"fro": 1.0, "fro2": 1.0, "rms": 0.5, "mse": 0.25}
-    (plain,) = fit_newest(adapters, "none", jointly=True)
+    (plain,) = fit_newest(adapters, jointly=True)["none"]
     assert plain.readings["fro"] == pytest.approx(10.0)
     assert math.isclose(plain.readings["mse"], 25.0)
 

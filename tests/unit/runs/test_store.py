@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lorastream.errors import CheckpointError, RunError
+from lorastream.errors import CheckpointError
 from lorastream.runs import RunRecord, TaskResult, find, new_folder, read, write
 from lorastream.runs.store import RECORD
 
@@ -21,8 +21,10 @@ def record(**changes: Any) -> RunRecord:
 
 
 def test_folder_is_recipe_method_seed_and_id(tmp_path: Path) -> None:
-    assert new_folder(tmp_path, record()) == tmp_path / "digits" / "sd_lora" / "3-abc"
-    with pytest.raises(RunError):
+    folder = new_folder(tmp_path, record())
+    assert folder == tmp_path / "digits" / "sd_lora" / "3-abc"
+    write(record(), folder)
+    with pytest.raises(CheckpointError, match="of an earlier run"):
         new_folder(tmp_path, record())
 
 
