@@ -1,6 +1,7 @@
 # make demo    from a bare machine to a model that keeps what it learnt
 # make test    the whole suite
 # make check   format, lint, types, import contracts
+# make bench   how fast it is: under ten minutes on two cores, ends with the targets
 # make wheel   build the wheel and start it in a clean environment
 
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test check format wheel constraints clean
+.PHONY: demo test check format bench wheel constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lorastream run digits --methods sequential_lora,sd_lora
@@ -29,6 +30,9 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py
 
 wheel: $(VENV)/.installed-dev
 	rm -rf build/wheel dist

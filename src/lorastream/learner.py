@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import PIL.Image
-import torch
+from typing import Any, Literal, Self, overload
 
 from lorastream.backbones.backbone import Backbone
 from lorastream.backbones.load import load as load_backbone
 from lorastream.data import sources
-from lorastream.data.images import decode, to_rgb
+from lorastream.data.images import Dataset
+from lorastream.data.pictures import Picture, listed
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.task import Task
 from lorastream.data.transforms import TransformConfig, build_transforms
 from lorastream.errors import DataError, unknown_name
+from lorastream.heads.calibration import Score
 from lorastream.methods import build as build_method
 from lorastream.methods.protocol import Method, hyper_parameters, learnt_state, load_learnt_state
 from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
 from lorastream.recipes.build import training_settings
+from lorastream.training.answers import Asked, Prediction, told
 from lorastream.training.checkpoint import read_model, write_model
 from lorastream.training.device import accelerator_for
-from lorastream.training.evaluate import Evaluation, evaluate, inference
+from lorastream.training.evaluate import Evaluation, evaluate
 from lorastream.training.events import Listener, Preparing, nobody
-from lorastream.training.hooks import predict
+from lorastream.training.folder_evaluation import FolderEvaluation, evaluate_folder
 from lorastream.training.learn import Learnt, learn
 from lorastream.training.requirements import check_alignable, check_fits
 from lorastream.training.settings import TrainingSettings
-
-Picture = PIL.Image.Image | str | Path
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a picture shows.
-
-    Attributes:
-        name: the most probable class.
-        probability: of that class, 0 to 1: the softmax over all classes seen, not calibrated.
-        top: the most probable classes with their probabilities, best first.
-    """
-
-    name: str
-    probability: float
-    top: tuple[tuple[str, float], ...]
+from lorastream.visits.defaults import TRANSFORMS, with_chosen
+from lorastream.visits.outcome import Visit, joined, terms
+from lorastream.visits.visit import visit
 
 
 class Learner:
@@ -102,6 +88,19 @@ class Learner:
         )
         self.transforms = build_transforms(backbone.spec, self.transform_config)
         self.listen = listen
+        self._visits: list[Visit] = []
+
+    @classmethod
+    def create(
+        cls,
+        backbone: str | Backbone = "glyph_vit",
+        method: str = "sd_lora",
+        *,
+        transforms: TransformConfig | Mapping[str, Any] | None = None,
+        **given: Any,  # noqa: ANN401 (as the constructor has them)
+    ) -> Self:
+        """Make a learner that is to be taught folders; as the constructor, but images are prepared as photographs."""
+        return cls(backbone, method, transforms=TRANSFORMS if transforms is None else transforms, **given)
 
     @property
     def class_names(self) -> list[str]:
@@ -143,21 +142,42 @@ class Learner:
             progress=lambda done, total: self.listen(Preparing(done=done, total=total)),
         )
 
-    def learn(self, task: Task) -> Learnt:
-        """Learn one task.
+    @overload
+    def learn(self, given: Task) -> Learnt: ...
+    @overload
+    def learn(self, given: str | Path | Dataset, **on_terms: Any) -> Visit: ...  # noqa: ANN401 (each term and setting has its own)
+    def learn(self, given: Task | str | Path | Dataset, **on_terms: Any) -> Learnt | Visit:
+        """Learn one task, or the classes of a folder or a dataset; see `visits`.
 
         Args:
-            task: its classes must be new; for a method that is not exemplar-free, `stream.joined(i)`.
+            given: a task whose classes are new; for a method that is not exemplar-free, `stream.joined(i)`. Or a
+                folder with one folder a class, or a dataset: its settings follow from the amount of data.
+            **on_terms: for a folder or dataset: `same_class` ("refuse", "merge" or "new"), `held_out`, `broken_share`,
+                `require` ("old-drop<=1"), `evaluation` (a folder), `cache`, and settings such as `epochs`.
 
         Raises:
-            DataError: the task does not follow on what the learner knows.
+            DataError: the task does not follow on what the learner knows, or a folder is not as it must be.
+            UpdateRefusedError: what was required does not hold; the learner is as it was.
             RunError: the loss is not finite.
         """
-        self._check_follows(task)
-        return learn(self.model, self.method, task, self.training, accelerator=self.accelerator, listen=self.listen)
+        if not isinstance(given, Task):
+            self._visits.append(visit(self, given, terms(**on_terms)))
+            return self._visits[-1]
+        self._check_follows(given)
+        return learn(self.model, self.method, given, self.training, accelerator=self.accelerator, listen=self.listen)
 
-    def evaluate(self, tasks: Sequence[Task] | Stream) -> Evaluation:
-        """Evaluate on the test images of those tasks that it has learnt, among all classes it knows."""
+    @overload
+    def evaluate(self, tasks: str | Path) -> FolderEvaluation: ...
+    @overload
+    def evaluate(self, tasks: Sequence[Task] | Stream) -> Evaluation: ...
+    def evaluate(self, tasks: Sequence[Task] | Stream | str | Path) -> Evaluation:
+        """Evaluate on those of the tasks that it has learnt, or on a folder of class folders, among all it knows.
+
+        Raises:
+            DataError: a class folder is of no class that it knows, or empty.
+        """
+        if isinstance(tasks, str | Path):
+            return evaluate_folder(self.asked(), tasks, listen=self.listen)
         learnt = [task for task in tasks if task.n_classes_seen <= self.model.n_classes]
         return evaluate(
             self.model,
@@ -168,36 +188,33 @@ class Learner:
             listen=self.listen,
         )
 
-    def predict(self, pictures: Picture | Sequence[Picture], *, top: int = 3) -> list[Prediction]:
+    def predict(
+        self, pictures: Picture | Sequence[Picture], *, top: int = 3, unknown: bool | Score = False
+    ) -> list[Prediction]:
         """Say what pictures show.
 
         Args:
-            pictures: one or several: files, or PIL images.
+            pictures: one or several: files, folders, PIL images, arrays `[height, width]` or `[height, width, 3]`,
+                tensors `[3, height, width]`, batches `[n, 3, height, width]`; numbers are uint8, or floats from 0 to 1.
+                Of a folder, pictures that cannot be decoded are left out with a warning.
             top: how many classes to name, at least 1.
+            unknown: name what is like no class `unknown`; also by which score: `mahalanobis` or `energy`.
 
         Raises:
-            DataError: a file is no picture, or nothing was learnt yet.
+            DataError: something is no picture, nothing was learnt yet, or the model was not calibrated for `unknown`.
         """
-        if not self.class_names:
-            raise DataError(
-                "predict", expected="a learner that knows classes", got="none yet", next_step="learn a task"
-            )
-        if top < 1:
-            raise DataError("predict, top", expected="at least 1", got=str(top), next_step="leave it out for 3")
-        given = [pictures] if isinstance(pictures, Picture) else list(pictures)
-        found: list[Prediction] = []
-        with inference(self.model), self.accelerator.autocast():
-            size = self.training.evaluation_batch_size
-            for first in range(0, len(given), size):
-                logits = predict(self.method, self.model, self._prepared(given[first : first + size]))
-                values, classes = logits.float().softmax(dim=1).topk(min(top, len(self.class_names)), dim=1)
-                for row, columns in zip(values.tolist(), classes.tolist(), strict=True):
-                    best = tuple((self.class_names[c], v) for v, c in zip(row, columns, strict=True))
-                    found.append(Prediction(best[0][0], best[0][1], best))
-        return found
+        return told(self.asked(), listed(pictures), top=top, unknown=unknown)
+
+    def asked(self) -> Asked:
+        """Return what answers for it: picture by picture, as they are decoded, for more than fit into memory."""
+        size = self.training.evaluation_batch_size
+        model, method, accelerator = self.model, self.method, self.accelerator
+        return Asked(model=model, method=method, transform=self.transforms[1], accelerator=accelerator, batch_size=size)
 
     def save(self, folder: str | Path) -> Path:
         """Write everything learnt into a folder; an older model there stays whole until the new one is.
+
+        Visits are written as a step of the folder's history, which can be gone back to: `training.manifest`.
 
         The backbone's own weights are not written unless they were trained: it is known by name and hash.
         """
@@ -208,10 +225,13 @@ class Learner:
             "method": {"name": self.method_name, **hyper_parameters(self.method)},
             "adapters": {"targets": list(model.adapted), "first_blocks": model.first_blocks},
             "training": self.training.model_dump(mode="json"),
+            "chosen": sorted(self.training.model_fields_set),
             "transforms": asdict(self.transform_config),
         }
         if self.accelerator.is_main_process:
-            write_model(Path(folder), facts, model.classes, {**model.tensors(), "method": learnt_state(self.method)})
+            parts = {**model.tensors(), "method": learnt_state(self.method)}
+            write_model(Path(folder), facts, model.classes, parts, step=joined([made.step() for made in self._visits]))
+        self._visits = []
         return Path(folder)
 
     @classmethod
@@ -221,6 +241,7 @@ class Learner:
         *,
         backbone: Backbone | None = None,
         weights: str | Path | None = None,
+        step: int | None = None,
         listen: Listener = nobody,
     ) -> Self:
         """Load what `save` wrote; it predicts the same and can be taught more.
@@ -229,13 +250,14 @@ class Learner:
             folder: the model's folder.
             backbone: the backbone it was made with, if it is at hand.
             weights: where the backbone's weights file is now, if it was moved.
+            step: of the folder's history; None: the current one.
             listen: told of what goes on.
 
         Raises:
             CheckpointError: no model there, or a file of it is damaged.
             BackboneError: the backbone at hand is not the one the model was made with.
         """
-        facts, parts = read_model(Path(folder))
+        facts, parts = read_model(Path(folder), step=step)
         known = facts["backbone"]
         if backbone is None:
             backbone = load_backbone(
@@ -250,7 +272,7 @@ class Learner:
         learner = cls(
             backbone,
             method.pop("name"),
-            training=training_settings(facts["training"], where=str(folder)),
+            training=with_chosen(training_settings(facts["training"], where=str(folder)), facts.get("chosen")),
             transforms=facts["transforms"],
             seed=facts["seed"],
             listen=listen,
@@ -259,14 +281,6 @@ class Learner:
         learner.model.load_tensors(parts, facts["classes"], **facts["adapters"])
         load_learnt_state(learner.method, parts.get("method", {}))
         return learner
-
-    def _prepared(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        transform = self.transforms[1]
-        images = [
-            to_rgb(p) if isinstance(p, PIL.Image.Image) else decode(Path(p).expanduser(), name=str(p)) for p in pictures
-        ]
-        pixels = transform.plain([transform.fixed(image) for image in images])
-        return transform.normalise(pixels.to(self.accelerator.device))
 
     def _check_follows(self, task: Task) -> None:
         joined = not self.method.traits.exemplar_free

@@ -14,7 +14,7 @@ from lorastream.adapters import Adapters, Target, attach
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Batch, TaskImages
 from lorastream.errors import AdapterError, DataError
-from lorastream.heads import ClassStatistics, LinearHead, PrototypeHead, load_statistics
+from lorastream.heads import Calibration, ClassStatistics, LinearHead, PrototypeHead, load_statistics
 from lorastream.randomness import Randomness
 
 HeadKind = Literal["linear", "prototype"]
@@ -38,6 +38,7 @@ class IncrementalClassifier(nn.Module):
         first_blocks: how many blocks take them, counted from the input; None: all.
         autocast: the precision of `passes`, as a context; the loop sets its own.
         statistics: what is kept of every class to align the head by; None unless it is aligned.
+        calibration: what makes its answers trustworthy; None before `training.calibrate`, and outdated by `grow`.
     """
 
     def __init__(self, backbone: Backbone, *, head: HeadKind = "linear", randomness: Randomness | None = None) -> None:
@@ -52,7 +53,9 @@ class IncrementalClassifier(nn.Module):
         self.first_blocks: int | None = None
         self.autocast: Callable[..., AbstractContextManager[None]] = nullcontext
         self.statistics: ClassStatistics | None = None
+        self.calibration: Calibration | None = None
         self._adapters: Adapters | None = None
+        self._compiled: Callable[[Tensor], Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -130,12 +133,36 @@ class IncrementalClassifier(nn.Module):
             )
         generator = self.randomness.torch("head", len(self.task_sizes))
         self.head.grow(len(class_names), generator=generator, device=self.device)
+        self.calibration = self.calibration and self.calibration.outdated()
         self.class_names.extend(class_names)
         self.task_sizes.append(len(class_names))
 
+    def forget(self, label: int) -> None:
+        """Drop a class: its name and its row of the head; the labels after it move down by one.
+
+        A task that has no class left stays, with none. What the adapters learnt from the class stays too, and so do its
+        statistics: whoever drops a class that has any calls their `forget` as well.
+        """
+        self.head.forget(label)
+        del self.class_names[label]
+        task = 0
+        while label >= self.task_sizes[task]:
+            task, label = task + 1, label - self.task_sizes[task]
+        self.task_sizes[task] -= 1
+
     def features(self, images: Tensor) -> Tensor:
         """Return `[n, width]` of normalised images `[n, 3, s, s]`."""
+        if self._compiled is not None and torch.is_grad_enabled():
+            return self._compiled(images)
         return self.backbone(images)
+
+    def compile_training(self) -> None:
+        """Let `torch.compile` make the passes that learn faster; passes without gradients stay as they are.
+
+        Adapted projections are left out of what is compiled, so it is compiled once and not at every task.
+        """
+        if self._compiled is None:
+            self._compiled = torch.compile(self.backbone.forward)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`."""
@@ -172,12 +199,14 @@ class IncrementalClassifier(nn.Module):
             self._adapters.unmerge()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return everything learnt, by part: `head` and, where there are any, `adapters`, `statistics`, `backbone`."""
+        """Return everything learnt: `head`, and what there is of adapters, statistics, calibration and backbone."""
         parts = {"head": self.head.tensors()}
         if self._adapters is not None:
             parts["adapters"] = self._adapters.tensors()
         if self.statistics is not None:
             parts["statistics"] = self.statistics.tensors()
+        if self.calibration is not None:
+            parts["calibration"] = self.calibration.tensors()
         if self.backbone.trained:
             state = self.backbone.network.state_dict()
             parts["backbone"] = {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -214,6 +243,8 @@ class IncrementalClassifier(nn.Module):
             self.head.load_tensors(parts["head"], self.task_sizes)
         if "statistics" in parts:
             self.statistics = load_statistics(parts["statistics"])
+        if "calibration" in parts:
+            self.calibration = Calibration.of_tensors(parts["calibration"])
         self.to(device)
 
     def stored_bytes(self) -> int:

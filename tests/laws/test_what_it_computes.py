@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lorastream.learner import Learner
-from lorastream.methods.protocol import learnt_state
+from lorastream.methods.protocol import learnt_parameters, learnt_state
 from lorastream.model import IncrementalClassifier
 from lorastream.training.hooks import predict
 
@@ -99,11 +100,51 @@ def test_saved_for_backward_does_not_grow_with_tasks(case: Any) -> None:
     assert len(set(sizes[1:])) == 1, sizes
 
 
+def test_gradients_are_the_slopes_of_the_loss(case: Any) -> None:
+    """Against finite differences in float64, along one random direction of everything that learns together."""
+    learner, stream = case.learner(epochs=1), case.streams(tasks=2)
+    case.teach(learner, stream, tasks=1)
+    model, task = learner.model.double(), case.material(learner, stream, 1)
+    model.grow(stream[1].class_names)
+    model.head.double()  # the new rows
+    learner.method.before_task(model, task)
+    learning: list[Tensor] = [*model.learning(), *learnt_parameters(learner.method)]
+    if not learning:
+        pytest.skip("nothing learns: there is no loss")
+    generator = torch.Generator().manual_seed(2)
+    batch = next(iter(task.train.batches(6, epoch=0)))
+    batch = replace(batch, images=batch.images.double())
+    directions = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in learning]
+
+    def loss(step: float) -> Tensor:
+        with torch.no_grad():
+            for parameter, direction in zip(learning, directions, strict=True):
+                parameter.add_(direction, alpha=step)
+        return learner.method.loss(model, batch, task)
+
+    gradients = torch.autograd.grad(loss(0.05), learning, allow_unused=True)
+    slope = sum((g * d).sum().item() for g, d in zip(gradients, directions, strict=True) if g is not None)
+    above, below = loss(1e-6).item(), loss(-2e-6).item()
+    assert slope == pytest.approx((above - below) / 2e-6, rel=1e-5, abs=1e-7)
+    assert abs(slope) > 1e-6
+
+
+def test_a_forward_pass_makes_no_parameter(case: Any, pictures: Tensor) -> None:
+    learner, stream = case.learner(epochs=0), case.streams(tasks=2)
+    case.teach(learner, stream, tasks=1)
+    learner.model.grow(stream[1].class_names)
+    learner.method.before_task(learner.model, case.material(learner, stream, 1))
+    before = {name: id(p) for name, p in learner.model.named_parameters()}
+    learner.model(pictures)
+    assert {name: id(p) for name, p in learner.model.named_parameters()} == before
+
+
 @contextmanager
 def _saved_bytes(model: IncrementalClassifier) -> Generator[dict[int, int]]:
     """Count the bytes of storage that the forward pass saves, beside what the model holds anyway."""
     scalings = [adapter.scaling for adapter in model.adapters if adapter.scaling] if model.adapted else []
-    constants = [t for scaling in scalings for t in vars(scaling).values() if isinstance(t, Tensor)]
+    kept = [value for scaling in scalings for value in vars(scaling).values()]
+    constants = [t for value in kept for t in (value if isinstance(value, list) else [value]) if isinstance(t, Tensor)]
     held = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers(), *constants]}
     saved: dict[int, int] = {}
 

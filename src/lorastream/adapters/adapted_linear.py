@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from lorastream.adapters.factor_gradients import Learning, learn_factors
 from lorastream.adapters.low_rank import Adapter
 
 
@@ -31,7 +31,8 @@ class AdaptedLinear(nn.Module):
     """A frozen `nn.Linear` whose rows, or slices of them, take low-rank updates.
 
     The forward pass is one ordinary matrix product with the composed weight. The gradients of the factors are written
-    by hand (`_FactorGradients`), so autograd never sees the composition.
+    by hand (`factor_gradients`), so autograd never sees the composition, and `torch.compile` compiles around it: what
+    the compiler sees does not change with the tasks.
 
     Args:
         base: the linear layer; its weight is not changed.
@@ -39,6 +40,7 @@ class AdaptedLinear(nn.Module):
 
     Attributes:
         adapters: the adapters by name, e.g. `query` and `value` of a fused qkv projection.
+        unchanged: whether somebody promises that no factor changes for now; see `Adapters.unchanged`.
     """
 
     def __init__(self, base: nn.Linear, rows: Mapping[str, Rows]) -> None:
@@ -48,6 +50,7 @@ class AdaptedLinear(nn.Module):
         self.adapters = nn.ModuleDict(
             {name: Adapter(base.in_features, r.last - r.first, base.weight) for name, r in rows.items()}
         )
+        self.unchanged = False
         self._composed: tuple[tuple[Any, ...], list[Tensor], Tensor] | None = None
 
     @property
@@ -80,23 +83,22 @@ class AdaptedLinear(nn.Module):
 
     def composed_weight(self, dtype: torch.dtype) -> Tensor:
         """Return `[out, in]`, the weight with all updates in it; composed anew only where something has changed."""
-        parts = self.parts()
-        base = self.base.weight
-        watched = [base, *(tensor for _, adapter in parts for tensor in adapter.watched())]
-        key = (dtype, base.device, *((id(t), t._version) for t in watched))  # noqa: SLF001 (torch has no public name for it)
-        if self._composed is None or self._composed[0] != key:
-            # An ordinary tensor even under inference mode, for a training step may follow before anything has changed.
-            with torch.inference_mode(mode=False), torch.no_grad():
-                weight = base.detach().clone()
-                for rows, adapter in parts:
-                    weight[rows.slice] = adapter.compose(weight[rows.slice], adapter.column_scale())
-                # What is watched is kept, as a new tensor could take the identity of one that is gone.
-                self._composed = (key, watched, weight.to(dtype))
-        return self._composed[2]
+        with torch.no_grad():
+            return self._composed_weight(dtype, [(rows, a, a.column_scale()) for rows, a in self.parts()])
 
-    def forget_composed(self) -> None:
-        """Compose the weight anew when it is next used; needed after a change that torch does not count (`.data`)."""
-        self._composed = None
+    def may_have_changed(self) -> None:
+        """Compose the weight anew when it is next used, as after a backward pass, when an optimiser may step.
+
+        Torch counts most changes of a tensor, but not those of a fused optimiser or through `.data`. Does nothing
+        within `Adapters.unchanged`.
+        """
+        if not self.unchanged:
+            self._composed = None
+
+    @torch.compiler.disable
+    def __call__(self, inputs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Project `inputs [..., in]` to `[..., out]`, and run the hooks."""
+        return super().__call__(inputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Project `inputs [..., in]` to `[..., out]`; under autocast in its type, else in the inputs' own."""
@@ -104,127 +106,24 @@ class AdaptedLinear(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
         inputs = inputs.to(dtype)
         bias = self._bias()
-        outputs = F.linear(inputs, self.composed_weight(dtype), None if bias is None else bias.to(dtype))
-        learning = [(rows, a) for rows, a in self.parts() if a.live] if torch.is_grad_enabled() else []
-        if not learning:
-            return outputs
-        tensors = [t for _, a in learning for t in (a.down, a.up, a.column_scale())]
-        return _apply_factor_gradients(outputs, inputs, self, learning, tensors)
+        parts = [(rows, adapter, adapter.column_scale()) for rows, adapter in self.parts()]
+        outputs = F.linear(inputs, self._composed_weight(dtype, parts), None if bias is None else bias.to(dtype))
+        learning = [Learning(*part) for part in parts if part[1].live] if torch.is_grad_enabled() else []
+        return learn_factors(outputs, inputs, self, learning) if learning else outputs
+
+    def _composed_weight(self, dtype: torch.dtype, parts: Sequence[tuple[Rows, Adapter, Tensor]]) -> Tensor:
+        base = self.base.weight
+        watched = [base, *(tensor for _, adapter, _ in parts for tensor in adapter.watched())]
+        key = (dtype, base.device, *((id(t), t._version) for t in watched))  # noqa: SLF001 (torch has no public name for it)
+        if self._composed is None or self._composed[0] != key:
+            # An ordinary tensor even under inference mode, for a training step may follow before anything has changed.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                weight = base.detach().clone()
+                for rows, adapter, scale in parts:
+                    adapter.compose(base[rows.slice], scale, out=weight[rows.slice])
+                # What is watched is kept, as a new tensor could take the identity of one that is gone.
+                self._composed = (key, watched, weight.to(dtype))
+        return self._composed[2]
 
     def _bias(self) -> Tensor | None:
         return self.base.bias
-
-
-def _apply_factor_gradients(
-    outputs: Tensor,
-    inputs: Tensor,
-    layer: AdaptedLinear,
-    learning: Sequence[tuple[Rows, Adapter]],
-    tensors: Sequence[Tensor | None],
-) -> Tensor:
-    return _FactorGradients.apply(outputs, inputs, layer, learning, *tensors)  # pyright: ignore[reportReturnType]
-
-
-class _FactorGradients(torch.autograd.Function):
-    """Pass the outputs on, and on the way back give the factors and scales of the adapters their gradients.
-
-    With x the inputs `[n, in]`, g the gradient of the outputs' rows `[n, out]`, D = down, U = up and s the scale, the
-    updates contribute x D' diag(s) U' to the outputs, so dD = diag(s) U' (g' x), dU = (g' x) D' diag(s) and
-    ds = diag(U' (g' x) D'). They are taken either through P = x D' and Q = g U, which costs little while the ranks are
-    few, or through the dense g' x, which costs the same at any number of tasks. (SD-LoRA equation 4; ours.)
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401 (torch gives it no type)
-        outputs: Tensor,
-        inputs: Tensor,
-        layer: AdaptedLinear,
-        learning: Sequence[tuple[Rows, Adapter]],
-        *tensors: Tensor,
-    ) -> Tensor:
-        # The factors are saved so that torch notices where they change before the backward pass reads them.
-        ctx.save_for_backward(inputs, *tensors[0::3], *tensors[1::3])
-        ctx.layer, ctx.learning = layer, learning
-        ctx.scales = [scale.detach() for scale in tensors[2::3]]
-        return outputs.view_as(outputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (the decorator hides the names)
-        ctx: Any,  # noqa: ANN401 (torch gives it no type)
-        *gradients: Tensor,
-    ) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        inputs = ctx.saved_tensors[0]
-        inputs = inputs.reshape(-1, inputs.shape[-1])
-        flat = gradient.reshape(-1, gradient.shape[-1])
-        # Now the optimiser may step, and torch does not count what a fused one changes.
-        ctx.layer.forget_composed()
-        found: list[Tensor | None] = [gradient, None, None, None]
-        for index, (rows, adapter) in enumerate(ctx.learning):
-            first = len(found)
-            needs = _Needs(down=ctx.needs_input_grad[first], scale=ctx.needs_input_grad[first + 2])
-            found.extend(_gradients(inputs, flat[:, rows.slice], adapter, ctx.scales[index], needs))
-        return tuple(found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Needs:
-    """Which gradients are asked for, beside that of up."""
-
-    down: bool
-    scale: bool
-
-
-def _gradients(
-    inputs: Tensor, gradient: Tensor, adapter: Adapter, scale: Tensor, needs: _Needs
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Return the gradients of the live down and up and of every column's scale, where they are needed."""
-    rank = adapter.ranks[-1]
-    columns = adapter.total_rank if needs.scale else rank
-    down, up = adapter.down_stack[-columns:], adapter.up_stack[:, -columns:]
-    width = inputs.shape[1] + gradient.shape[1]
-    cheaper = _through_ranks if (columns + rank) * width < inputs.shape[1] * gradient.shape[1] else _through_dense
-    down_gradient, up_gradient, scale_gradient = cheaper(inputs, gradient, down, up, rank, needs)
-    kind, live_scale = adapter.scale.dtype, scale[-rank:]
-    of_inputs, of_outputs = adapter.masks or (live_scale.new_ones(()), live_scale.new_ones(1))
-    return (
-        None if down_gradient is None else (down_gradient * live_scale[:, None] * of_inputs).to(kind),
-        (up_gradient * live_scale * of_outputs[:, None]).to(kind),
-        None if scale_gradient is None else scale_gradient.to(kind),
-    )
-
-
-def _through_ranks(
-    inputs: Tensor, gradient: Tensor, down: Tensor, up: Tensor, rank: int, needs: _Needs
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Take the gradients, but for the live scale, through x D' and g U: cheap while the ranks are few."""
-    exact = torch.promote_types(down.dtype, torch.float32)
-    hidden = inputs @ down.to(inputs.dtype).mT
-    up_gradient = (gradient.mT @ hidden[:, -rank:]).to(exact)
-    if not (needs.down or needs.scale):
-        return None, up_gradient, None
-    hidden_gradient = gradient @ up.to(inputs.dtype)
-    return (
-        (hidden_gradient[:, -rank:].mT @ inputs).to(exact) if needs.down else None,
-        up_gradient,
-        (hidden.to(exact) * hidden_gradient.to(exact)).sum(dim=0) if needs.scale else None,
-    )
-
-
-def _through_dense(
-    inputs: Tensor, gradient: Tensor, down: Tensor, up: Tensor, rank: int, needs: _Needs
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Take the gradients, but for the live scale, through the dense g' x: the same cost at any number of tasks."""
-    exact = torch.promote_types(down.dtype, torch.float32)
-    dense = (gradient.mT @ inputs).to(exact)
-    up_gradient = dense @ down[-rank:].to(exact).mT
-    if not (needs.down or needs.scale):
-        return None, up_gradient, None
-    projected = up.to(exact).mT @ dense
-    return (
-        projected[-rank:] if needs.down else None,
-        up_gradient,
-        (projected * down.to(exact)).sum(dim=1) if needs.scale else None,
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -98,6 +99,25 @@ class Adapters:
             down = None if downs is None else downs[name]
             adapter.grow(rank, generator=generator, up_std=up_std, down=down)
 
+    def new_task(self, rank: int = 10, *, generator: torch.Generator | None = None) -> list[nn.Parameter]:
+        """Freeze what is live and append a live update to every projection; the network's output does not change.
+
+        Args:
+            rank: 1 to the smallest width of the projections.
+            generator: a CPU generator; by default torch's own, which `torch.manual_seed` sets.
+
+        Returns:
+            The parameters that learn now, for an optimiser.
+
+        Raises:
+            AdapterError: the rank is out of range, or the updates are merged.
+        """
+        self._check_attached("new_task")
+        if self.live:
+            self.freeze()
+        self.grow(rank, generator=generator or torch.default_generator)
+        return self.parameters()
+
     def freeze(self) -> None:
         """Make the live updates past ones and all scales constant; the network's output does not change."""
         for adapter in self:
@@ -133,16 +153,28 @@ class Adapters:
         for adapter in self:
             adapter.scaling = scaling
 
+    @contextmanager
+    def unchanged(self) -> Generator[None]:
+        """Promise that no factor, scale or mask changes as long as the context lasts.
+
+        Several backward passes, as those of micro-batches, then share one composed weight.
+        """
+        for layer in self.layers.values():
+            layer.unchanged = True
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.unchanged = False
+                layer.may_have_changed()
+
     def merge(self) -> None:
         """Replace every adapted layer by a plain linear layer with the updates added; `unmerge` undoes it exactly.
 
         Raises:
             AdapterError: they are merged already.
         """
-        if self.merged:
-            raise AdapterError(
-                "adapters.merge", expected="adapters", got="they are merged already", next_step="call unmerge() first"
-            )
+        self._check_attached("merge")
         for name, layer in self.layers.items():
             _replace(self.network, name, layer.merged_linear())
         self.merged = True
@@ -153,6 +185,12 @@ class Adapters:
             for name, layer in self.layers.items():
                 _replace(self.network, name, layer)
         self.merged = False
+
+    def _check_attached(self, verb: str) -> None:
+        if self.merged:
+            raise AdapterError(
+                f"adapters.{verb}", expected="adapters", got="they are merged already", next_step="call unmerge() first"
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that the adapters hold, by name, for saving.
@@ -188,16 +226,21 @@ class Adapters:
             adapter.load(up, down, scale, ranks.tolist(), tensors.get(f"{name}/folded"))
 
 
-def attach(network: nn.Module, targets: Sequence[Target]) -> Adapters:
+def attach(network: nn.Module, targets: Sequence[Target | str] | Target | str) -> Adapters:
     """Make every projection that a target names take low-rank updates; nothing is computed differently yet.
 
     The weights of the projections stop learning. Everything else is left as it is.
+
+    Args:
+        network: any module; its linear layers that match are replaced in place.
+        targets: which, one or several; a text is the pattern of whole layers, such as `"*.fc1"`.
 
     Raises:
         AdapterError: a pattern matches no linear layer, the rows do not divide, or a layer is adapted already.
     """
     rows: dict[str, dict[str, Rows]] = {}
-    for target in targets:
+    several = [targets] if isinstance(targets, Target | str) else targets
+    for target in [Target(given) if isinstance(given, str) else given for given in several]:
         for name, layer in _matching(network, target):
             taken = rows.setdefault(name, {})
             taken[target.adapter_name] = _rows(name, layer, target, taken)

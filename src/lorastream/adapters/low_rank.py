@@ -219,21 +219,25 @@ class Adapter(nn.Module):
         """Return `[R]`, the scale of every column as it is in force now; differentiable where magnitudes learn."""
         return self.scale if self.scaling is None else self.scaling(self)
 
-    def compose(self, weight: Tensor, scale: Tensor) -> Tensor:
-        """Return `weight + folded + up diag(scale) down`, `[out, in]`, without gradients.
+    def compose(self, weight: Tensor, scale: Tensor, *, out: Tensor) -> None:
+        """Write `weight + folded + up diag(scale) down` into `out`, without gradients.
 
         Args:
             weight: `[out, in]`.
             scale: `[R]`.
+            out: `[out, in]`, no part of `weight`.
         """
         with torch.no_grad():
             self._mirror()
             weight = weight + self.folded if len(self.folded) else weight
-            return torch.addmm(weight, self.up_stack * scale, self.down_stack)
+            torch.addmm(weight, self.up_stack * scale, self.down_stack, out=out)
 
     def delta(self) -> Tensor:
         """Return the sum of all updates, `[out, in]`, without gradients."""
-        return self.compose(self.up_stack.new_zeros(self.out_features, self.in_features), self.column_scale())
+        nothing = self.up_stack.new_zeros(self.out_features, self.in_features)
+        found = torch.empty_like(nothing)
+        self.compose(nothing, self.column_scale(), out=found)
+        return found
 
     def watched(self) -> list[Tensor]:
         """Return the tensors that the composed weight depends on: it is the same as long as they are, and unchanged."""

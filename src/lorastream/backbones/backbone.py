@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lorastream.backbones.class_token import narrow
 from lorastream.backbones.projections import Projection
 from lorastream.data.transforms import InputSpec
 from lorastream.errors import BackboneError, Fault, MethodError, unknown_name
@@ -68,6 +69,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(requires_grad=False)
+        narrow(network)
         self.trained = False
         self.spec = spec
         self.width = width

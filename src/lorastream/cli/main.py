@@ -9,7 +9,21 @@ from typing import Annotated, cast
 
 import typer
 
-from lorastream.cli import data, doctor, list, report, run, validate  # noqa: A004 (the verb is called list)
+from lorastream.cli import (
+    classes,
+    data,
+    doctor,
+    evaluate,
+    export,
+    history,
+    learn,
+    list,  # noqa: A004 (the verb is called list)
+    predict,
+    push,
+    report,
+    run,
+    validate,
+)
 from lorastream.errors import LorastreamError, RunError, UserError
 
 INTERRUPTED = 130
@@ -26,12 +40,21 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command("learn", short_help="Teach a model a folder of new classes.")(learn.learn)
+app.command("predict", short_help="Name what pictures show.")(predict.predict)
+app.command("evaluate", short_help="Measure a model on a folder of classes.")(evaluate.evaluate)
+app.command("history", short_help="List the steps of a model.")(history.history)
+app.command("rollback", short_help="Go back to a step, bit for bit.")(history.rollback)
+app.command("rename", short_help="Give a class of a model another name.")(classes.rename)
+app.command("forget-class", short_help="Drop a class of a model.")(classes.forget_class)
+app.command("export", short_help="Write a model for another library.")(export.export)
+app.command("push", short_help="Put an exported model on the Hugging Face hub.")(push.push)
 app.command("run", short_help="Learn a recipe's tasks one after another.")(run.run)
+app.command("report", short_help="Show the tables of runs.")(report.report)
 app.command("list", short_help="List methods, recipes, backbones and sources.")(list.show)
 app.command("validate", short_help="Check a recipe without running it.")(validate.validate)
-app.command("report", short_help="Show the tables of runs.")(report.report)
-app.add_typer(data.app, name="data", short_help="Put published benchmarks on your disk.")
 app.command("doctor", short_help="Show versions, device and disk.")(doctor.doctor)
+app.add_typer(data.app, name="data", short_help="Put published benchmarks on your disk.")
 
 
 @app.callback(invoke_without_command=True)

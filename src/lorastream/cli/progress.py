@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol, Self
 
 from rich.console import Console, RenderableType
@@ -58,6 +59,45 @@ def display(recipe: Recipe, *, number: int = 1, of: int = 1, silent: bool = Fals
     if console.is_terminal and not console.is_dumb_terminal:
         return Bars(title, _n_tasks(recipe), console)
     return Lines(title, _n_tasks(recipe), console)
+
+
+def display_visit(title: str, *, silent: bool = False) -> Display:
+    """Return what shows a visit: a single task, whatever its number is in the life of the model.
+
+    Args:
+        title: what is learnt.
+        silent: show nothing; so do all but the first of several processes.
+    """
+    if silent or not screen.is_first_process():
+        return Silence()
+    console = screen.console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return AsFirstTask(Bars(title, 1, console))
+    return AsFirstTask(Lines(title, 1, console))
+
+
+class AsFirstTask:
+    """Shows every task as if it were the first, on another display."""
+
+    def __init__(self, shown: Display) -> None:
+        self.shown = shown
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        self.shown.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Show no more."""
+        self.shown.__exit__(*raised)
+
+    def listen(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case TaskStarted() | StepDone() | EpochDone() | TaskLearnt():
+                self.shown.listen(replace(event, task=0))
+            case _:
+                self.shown.listen(event)
 
 
 class Silence:

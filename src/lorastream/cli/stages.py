@@ -6,38 +6,50 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.table import Column
 from rich.text import Text
 
 from lorastream.cli import screen
 from lorastream.reports.units import size
 
 _LABEL, _BAR, _FIGURES = 32, 16, 18  # columns; with the time left all fits in 80
+_SHORT_LABEL, _RATE = 16, 14  # columns where the rate is told too
 _BYTES = ("fetching", "checking", "unpacking")  # stages that count bytes; the others count images
 
 Told = Callable[[str, int, int | None], None]
 
 
 @contextmanager
-def stages(*, silent: bool) -> Generator[Told]:
+def stages(*, silent: bool, rate: bool = False) -> Generator[Told]:
     """Give what is told of a stage, how much of it is done, and how much there is, where that is known.
 
     Args:
         silent: show nothing.
+        rate: tell how many images are done a second; names of stages are short then.
     """
     console = screen.console(stderr=True)
     if silent or not screen.is_first_process():
         yield lambda _what, _done, _total: None
     elif console.is_terminal and not console.is_dumb_terminal:
-        with _bars(console) as progress:
+        with _bars(console, rate=rate) as progress:
             yield _Bar(progress).told
     else:
         yield _Lines(console).told
 
 
-def _bars(console: Console) -> Progress:
+class _Rate(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return them, once they are known."""
+        return Text(f"{task.speed:,.0f} images/s" if task.speed else "")
+
+
+def _bars(console: Console, *, rate: bool) -> Progress:
     return Progress(
-        *screen.bar_columns(label=_LABEL, bar=_BAR, figures=_FIGURES),
+        *screen.bar_columns(label=_SHORT_LABEL if rate else _LABEL, bar=_BAR, figures=_FIGURES),
+        *([_Rate(table_column=Column(min_width=_RATE, no_wrap=True))] if rate else []),
         console=console,
         transient=True,
     )

@@ -11,12 +11,16 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorastream.data.geometry import Geometry, Pixels, as_images, as_pixels, resized
+from lorastream.data.geometry import Geometry, Pixels, empty_stack, resized, stack
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Numbers = NDArray[np.float64]
 
@@ -29,8 +33,17 @@ class Augmentation(Protocol):
         """How many numbers an image takes."""
         ...
 
-    def __call__(self, images: Sequence[Pixels], numbers: Numbers) -> Pixels:
-        """Return one stack `[n, size, size, 3]` for images of any size and `numbers` `[n, n_numbers]` in [0, 1)."""
+    def __call__(self, images: Sequence[Pixels], numbers: Numbers, device: torch.device | str = "cpu") -> Tensor:
+        """Augment images of any size.
+
+        Args:
+            images: pixels `[height, width, 3]` each.
+            numbers: `[n, n_numbers]` in [0, 1).
+            device: that resizes; another one may round to a neighbouring level.
+
+        Returns:
+            One stack `[n, 3, size, size]`, uint8, on the device.
+        """
         ...
 
 
@@ -67,16 +80,16 @@ class CropAndFlip:
         """Area and ratio for every try, two for the place, one for the mirror."""
         return 2 * self.tries + 3
 
-    def __call__(self, images: Sequence[Pixels], numbers: Numbers) -> Pixels:
-        """Return one stack `[n, size, size, 3]`."""
+    def __call__(self, images: Sequence[Pixels], numbers: Numbers, device: torch.device | str = "cpu") -> Tensor:
+        """Return one stack `[n, 3, size, size]`."""
         sizes = np.array([image.shape[:2] for image in images], dtype=np.int64).reshape(-1, 2)
         boxes = self.boxes(sizes, numbers)
-        out = np.empty((len(images), self.size, self.size, 3), dtype=np.uint8)
+        out = empty_stack(len(images), self.size, device)
         for row, (image, (top, left, height, width)) in enumerate(zip(images, boxes.tolist(), strict=True)):
             part = image[top : top + height, left : left + width]
             if numbers[row, -1] < 0.5:  # noqa: PLR2004 (every other time)
                 part = part[:, ::-1]
-            out[row] = resized(part.copy()[None], [self.size, self.size], "bilinear")[0]
+            out[row] = resized(stack([part], device), [self.size, self.size], "bilinear")[0]
         return out
 
     def boxes(self, sizes: NDArray[np.int64], numbers: Numbers) -> NDArray[np.int64]:
@@ -128,15 +141,15 @@ class GentleAffine:
         """Angle, size, two for the shift, slant."""
         return 5
 
-    def __call__(self, images: Sequence[Pixels], numbers: Numbers) -> Pixels:
-        """Return one stack `[n, size, size, 3]`."""
+    def __call__(self, images: Sequence[Pixels], numbers: Numbers, device: torch.device | str = "cpu") -> Tensor:
+        """Return one stack `[n, 3, size, size]`."""
         import torch
         from torch.nn import functional as F
 
-        upright = self.geometry(images).astype(np.float32)
-        where = torch.from_numpy(self._sources(numbers, upright.shape[1]))
-        moved = F.grid_sample(as_images(upright), where, padding_mode="border", align_corners=False)
-        return np.rint(as_pixels(moved)).astype(np.uint8)
+        upright = self.geometry(images, device).float().contiguous()
+        where = torch.from_numpy(self._sources(numbers, upright.shape[2])).to(device)
+        moved = F.grid_sample(upright, where, padding_mode="border", align_corners=False)
+        return moved.round().to(torch.uint8)
 
     def _sources(self, numbers: Numbers, size: int) -> NDArray[np.float32]:
         """Where each pixel comes from, `[n, size, size, 2]` (x, y) in [-1, 1].

@@ -1,6 +1,7 @@
 """The deterministic part of a transform: from pixels of any size to the size that a backbone sees.
 
-Pixels are uint8 `[height, width, 3]`, as they lie in the cache; torchvision resizes that memory order fastest.
+Pixels are uint8 `[height, width, 3]`, as they lie in the cache. Stacks of them are tensors `[n, 3, height, width]` in
+the same memory order, which torchvision resizes fastest, on the device that does the work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -44,11 +46,11 @@ class Shrink:
         pixels = np.array(image)
         height, width = pixels.shape[:2]
         larger = height * width > self.size**2 if self.whole else min(height, width) > self.size
-        return self.resized(pixels[None])[0] if larger else pixels
+        return self.resized(stack([pixels])).permute(0, 2, 3, 1).numpy()[0] if larger else pixels
 
-    def resized(self, pixels: Pixels) -> Pixels:
-        """Return a stack `[n, height, width, 3]` at the size that is kept, enlarged where it was smaller."""
-        return resized(pixels, [self.size, self.size] if self.whole else [self.size], self.interpolation)
+    def resized(self, images: Tensor) -> Tensor:
+        """Return a stack `[n, 3, height, width]` at the size that is kept, enlarged where it was smaller."""
+        return resized(images, [self.size, self.size] if self.whole else [self.size], self.interpolation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,40 +68,39 @@ class Geometry:
     resize: Shrink
     crop: int
 
-    def __call__(self, images: Sequence[Pixels]) -> Pixels:
-        """Return the images as one stack `[n, crop, crop, 3]`."""
+    def __call__(self, images: Sequence[Pixels], device: torch.device | str = "cpu") -> Tensor:
+        """Return the images as one stack `[n, 3, crop, crop]`, uint8, made on a device."""
         if len({image.shape for image in images}) == 1:  # resizing a stack costs a fraction of resizing one by one
-            return self._of_stack(np.stack(images))
-        out = np.empty((len(images), self.crop, self.crop, 3), dtype=np.uint8)
+            return self._of_stack(stack(images, device))
+        out = empty_stack(len(images), self.crop, device)
         for row, image in enumerate(images):
-            out[row] = self._of_stack(np.stack([image]))[0]
+            out[row] = self._of_stack(stack([image], device))[0]
         return out
 
-    def _of_stack(self, pixels: Pixels) -> Pixels:
+    def _of_stack(self, images: Tensor) -> Tensor:
         from torchvision.transforms.v2 import functional as F
 
-        resized = self.resize.resized(pixels)
-        if resized.shape[1:3] == (self.crop, self.crop):
-            return resized
-        return as_pixels(F.center_crop(as_images(resized), [self.crop, self.crop]))
+        resized, square = self.resize.resized(images), (self.crop, self.crop)
+        return resized if resized.shape[2:] == square else F.center_crop(resized, list(square))
 
 
-def resized(pixels: Pixels, size: list[int], interpolation: Interpolation) -> Pixels:
-    """Resize a writable stack `[n, height, width, 3]` with antialiasing, as torchvision's `Resize(size)` does."""
+def resized(images: Tensor, size: list[int], interpolation: Interpolation) -> Tensor:
+    """Resize a stack `[n, 3, height, width]` with antialiasing, as torchvision's `Resize(size)` does."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    mode = InterpolationMode(interpolation)
-    return as_pixels(F.resize(as_images(pixels), size, interpolation=mode, antialias=True))
+    return F.resize(images, size, interpolation=InterpolationMode(interpolation), antialias=True)
 
 
-def as_images(pixels: NDArray[np.generic]) -> torch.Tensor:
-    """See a stack `[n, height, width, 3]` as `[n, 3, height, width]`, without a copy."""
+def stack(images: Sequence[Pixels], device: torch.device | str = "cpu") -> Tensor:
+    """Return pixels of one size `[height, width, 3]` as a stack `[n, 3, height, width]` of its own on a device."""
     import torch
 
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)
 
 
-def as_pixels(images: torch.Tensor) -> Pixels:
-    """See `[n, 3, height, width]` as `[n, height, width, 3]`, without a copy."""
-    return images.permute(0, 2, 3, 1).numpy()
+def empty_stack(n: int, size: int, device: torch.device | str) -> Tensor:
+    """Return an uint8 stack `[n, 3, size, size]` to be filled."""
+    import torch
+
+    return torch.empty(n, size, size, 3, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)

@@ -9,7 +9,9 @@ from lorastream.errors import DataError
 from lorastream.randomness import Randomness
 
 
-def hold_out(images: Images, *, fraction: float, seed: int, class_names: tuple[str, ...]) -> tuple[Images, Images]:
+def hold_out(
+    images: Images, *, fraction: float, seed: int, class_names: tuple[str, ...], spare_singles: bool = False
+) -> tuple[Images, Images]:
     """Split into training and test images, stratified by class.
 
     Which images are held out follows from the seed and each image's name, not from the order they come in; so an image
@@ -20,12 +22,13 @@ def hold_out(images: Images, *, fraction: float, seed: int, class_names: tuple[s
         fraction: of each class, at least 0 and below 1; above 0 every class gives at least one image and keeps one.
         seed: another seed holds out other images.
         class_names: for messages.
+        spare_singles: hold nothing out of a class of one image, in place of refusing it.
 
     Returns:
         Training images and test images, each in the order of `images`.
 
     Raises:
-        DataError: the fraction is out of range, or a class has a single image.
+        DataError: the fraction is out of range, or a class has a single image and is not spared.
     """
     if not 0 <= fraction < 1:
         raise DataError(
@@ -38,6 +41,8 @@ def hold_out(images: Images, *, fraction: float, seed: int, class_names: tuple[s
     held_out = np.zeros(len(images), dtype=bool)
     for label in np.unique(images.labels) if fraction else ():
         members = np.flatnonzero(images.labels == label).tolist()
+        if len(members) == 1 and spare_singles:
+            continue
         if len(members) == 1:
             raise DataError(
                 f"class {class_names[label]!r}",

@@ -112,7 +112,8 @@ class TaskImages:
             shard: rank and number of processes. Each yields its part of every batch, so all yield equally often; a part
                 may be empty where the last batch has fewer images than there are processes.
             start: the first batch to yield, from 0.
-            device: where the tensors are to be; pixels travel there as bytes and are normalised there.
+            device: where the tensors are to be; pixels travel there as bytes, are resized, augmented and normalised
+                there.
             workers: threads that prepare later batches meanwhile; 0 prepares each when it is asked for.
 
         Raises:
@@ -129,7 +130,7 @@ class TaskImages:
         order = self._order(epoch)
         wholes = [order[first : first + size] for first in range(start * size, len(order), size)]
         parts = ((whole[rank::n_processes], len(whole)) for whole in wholes)
-        prepared = _ahead(parts, lambda part: (self._images(part[0], epoch), *part), workers)
+        prepared = ahead(parts, lambda part: (self._images(part[0], epoch, device), *part), workers)
         return (self._batch(images, indices, global_size, device) for images, indices, global_size in prepared)
 
     def _order(self, epoch: int | None) -> NDArray[np.int64]:
@@ -137,13 +138,13 @@ class TaskImages:
             return np.arange(len(self))
         return self.randomness.numpy("batches", self.task, epoch).permutation(len(self))
 
-    def _images(self, indices: NDArray[np.int64], epoch: int | None) -> Tensor:
+    def _images(self, indices: NDArray[np.int64], epoch: int | None, device: torch.device | str) -> Tensor:
         pixels = [self.store.pixels(row) for row in self.rows[indices].tolist()]
         augmentation = self.transform.augmentation
         if epoch is None or augmentation is None:
-            return self.transform.plain(pixels)
+            return self.transform.plain(pixels, device)
         seeds = [self.randomness.number("augmentation", self.task, epoch, index) for index in indices.tolist()]
-        return self.transform.augmented(pixels, uniform_numbers(seeds, augmentation.n_numbers))
+        return self.transform.augmented(pixels, uniform_numbers(seeds, augmentation.n_numbers), device)
 
     def _batch(self, images: Tensor, indices: NDArray[np.int64], global_size: int, device: torch.device | str) -> Batch:
         return Batch(
@@ -183,7 +184,7 @@ class Task:
         return self.first_class + len(self.class_names)
 
 
-def _ahead(items: Iterator[Item], prepare: Callable[[Item], Result], workers: int) -> Iterator[Result]:
+def ahead(items: Iterator[Item], prepare: Callable[[Item], Result], workers: int) -> Iterator[Result]:
     """Yield what `prepare` makes of each item, in order, up to `workers` of them made before they are asked for."""
     if workers == 0:
         yield from map(prepare, items)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorastream.data.augmentation import Augmentation, CropAndFlip, GentleAffine, Numbers
-from lorastream.data.geometry import Geometry, Interpolation, Pixels, Shrink, as_images
+from lorastream.data.geometry import Geometry, Interpolation, Pixels, Shrink
 from lorastream.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Triple = tuple[float, float, float]
@@ -99,13 +100,15 @@ class Transform:
     mean: Triple
     std: Triple
 
-    def plain(self, images: Sequence[Pixels]) -> Tensor:
-        """Return cached pixels at the backbone's size, not augmented: uint8 `[n, 3, size, size]`."""
-        return as_images(self.geometry(images))
+    def plain(self, images: Sequence[Pixels], device: torch.device | str = "cpu") -> Tensor:
+        """Return cached pixels at the backbone's size, not augmented: uint8 `[n, 3, size, size]` made on a device."""
+        return self.geometry(images, device)
 
-    def augmented(self, images: Sequence[Pixels], numbers: Numbers) -> Tensor:
-        """Return cached pixels at the backbone's size, augmented by `numbers`: uint8 `[n, 3, size, size]`."""
-        return self.plain(images) if self.augmentation is None else as_images(self.augmentation(images, numbers))
+    def augmented(self, images: Sequence[Pixels], numbers: Numbers, device: torch.device | str = "cpu") -> Tensor:
+        """Return the same augmented by `numbers`; see `Augmentation`."""
+        if self.augmentation is None:
+            return self.plain(images, device)
+        return self.augmentation(images, numbers, device)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return uint8 images as float32, contiguous, on their own device."""

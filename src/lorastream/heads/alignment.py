@@ -122,7 +122,8 @@ class Alignment:
         """Return the mean cross-entropy of `logits [n, classes]`, normalised as told, as a scalar."""
         if self.logit_norm == "none":
             return F.cross_entropy(logits, labels)
-        sizes = task_sizes if self.logit_norm == "per_task" else [logits.shape[1]]
+        # A task whose classes were all forgotten, or that brought none, has no logits to take a norm of.
+        sizes = [size for size in task_sizes if size] if self.logit_norm == "per_task" else [logits.shape[1]]
         return F.cross_entropy(logits / (mean_logit_norm(logits, sizes) * self.temperature), labels)
 
 

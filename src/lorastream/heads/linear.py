@@ -55,6 +55,22 @@ class LinearHead(nn.Module):
                 weight.copy_(self._draw(len(weight), generator))
                 bias.zero_()
 
+    def copy_row(self, source: int, target: int) -> None:
+        """Make the row of class `target` equal to that of class `source`."""
+        with torch.no_grad():
+            for rows in (self.weights, self.biases):
+                from_task, from_row = self._place(source)
+                to_task, to_row = self._place(target)
+                rows[to_task][to_row] = rows[from_task][from_row]
+
+    def forget(self, label: int) -> None:
+        """Drop the row of a class; a task that has no class left keeps its place, with no rows."""
+        task, row = self._place(label)
+        for rows in (self.weights, self.biases):
+            old = rows[task]
+            kept = torch.cat([old[:row], old[row + 1 :]]).detach().clone()
+            rows[task] = nn.Parameter(kept, requires_grad=old.requires_grad)
+
     def learn(self, *, newest_only: bool) -> None:
         """Let the rows of the newest task learn, or all rows."""
         for task, parameters in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -81,6 +97,14 @@ class LinearHead(nn.Module):
         """Take what `tensors` gave; `sizes` are the numbers of classes of the tasks, in order of arrival."""
         self.weights = nn.ParameterList([nn.Parameter(w.clone()) for w in tensors["weight"].split(sizes)])
         self.biases = nn.ParameterList([nn.Parameter(b.clone()) for b in tensors["bias"].split(sizes)])
+
+    def _place(self, label: int) -> tuple[int, int]:
+        """Return the task of a class, and its row there."""
+        for task, bias in enumerate(self.biases):
+            if label < len(bias):
+                return task, label
+            label -= len(bias)
+        raise IndexError(label)
 
     def _draw(self, n_classes: int, generator: torch.Generator) -> Tensor:
         bound = math.sqrt(3.0 / self.width)

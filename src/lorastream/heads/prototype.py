@@ -46,6 +46,14 @@ class PrototypeHead(nn.Module):
         del generator
         self.prototypes = torch.zeros_like(self.prototypes)
 
+    def forget(self, label: int) -> None:
+        """Drop the mean of a class; a task that has no class left keeps its place."""
+        task, row = 0, label
+        while row >= self.sizes[task]:
+            task, row = task + 1, row - self.sizes[task]
+        self.sizes[task] -= 1
+        self.prototypes = torch.cat([self.prototypes[:label], self.prototypes[label + 1 :]])
+
     def learn(self, *, newest_only: bool) -> None:
         """Do nothing: no gradient reaches a mean."""
 

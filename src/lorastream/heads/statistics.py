@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from lorastream.data.task import Batch
 from lorastream.errors import CheckpointError, DataError
-from lorastream.linalg.gaussians import draw, mean_and_covariance, square_root
+from lorastream.heads.features import check_follows, finite, without
+from lorastream.heads.shared_covariance import SharedCovariance
+from lorastream.linalg.gaussians import draw, mean_and_covariance, shrunk, square_root
 
-Covariance = Literal["full"]
+Covariance = Literal["full", "shared"]
 
 
 class ClassStatistics(Protocol):
-    """A Gaussian of the features of every class; plain tensors on the CPU, so that sampling is the same everywhere."""
+    """A Gaussian of the features of every class; plain tensors on the CPU, so that sampling is the same everywhere.
+
+    Attributes:
+        means: `[classes, d]`.
+    """
+
+    means: Tensor
 
     @property
     def n_classes(self) -> int:
@@ -29,6 +36,22 @@ class ClassStatistics(Protocol):
         Raises:
             DataError: classes before `first_class` are not described, or a feature is not finite.
         """
+        ...
+
+    def merge(self, label: int, features: Tensor) -> None:
+        """Describe a class that is known by more features `[n, d]`, as if they had come with its first ones.
+
+        Raises:
+            DataError: a feature is not finite, or how many the class had is not kept.
+        """
+        ...
+
+    def forget(self, label: int) -> None:
+        """Drop a class; the labels after it move down by one."""
+        ...
+
+    def within_class(self) -> Tensor:
+        """Return one covariance `[d, d]` of features about the means of their classes, shrunk, float64."""
         ...
 
     def sample(
@@ -77,13 +100,37 @@ class FullCovariance:
         Raises:
             DataError: classes before `first_class` are not described, or a feature is not finite.
         """
-        _check_follows(first_class, self.n_classes)
-        estimated = [mean_and_covariance(_finite(first_class + i, own)) for i, own in enumerate(features)]
+        check_follows(first_class, self.n_classes)
+        estimated = [mean_and_covariance(finite(first_class + i, own)) for i, own in enumerate(features)]
         means, covariances = (torch.stack(own).float() for own in zip(*estimated, strict=True))
         # New tensors, so that what was handed out for saving does not change.
         known = first_class > 0
         self.means = torch.cat([self.means[:first_class], means]) if known else means
         self.covariances = torch.cat([self.covariances[:first_class], covariances]) if known else covariances
+
+    def merge(self, label: int, features: Tensor) -> None:
+        """Refuse: how many images a class had is not kept, so nothing can be weighed against them.
+
+        Raises:
+            DataError: always.
+        """
+        del features
+        raise DataError(
+            f"class statistics, class {label}",
+            expected="statistics that know how many images a class had: training.alignment.covariance=shared",
+            got="a mean and a full covariance alone",
+            next_step="teach the images as a class of another name, or begin a model with shared covariance",
+        )
+
+    def forget(self, label: int) -> None:
+        """Drop a class; the labels after it move down by one."""
+        self.means = without(self.means, label)
+        self.covariances = without(self.covariances, label)
+
+    def within_class(self) -> Tensor:
+        """Return the mean of the classes' covariances, shrunk as for as few images as its rank allows, float64."""
+        mean = self.covariances.double().mean(dim=0)
+        return shrunk(mean, int(torch.linalg.matrix_rank(mean, hermitian=True)))
 
     def sample(
         self, label: int, n: int, *, generator: torch.Generator, mean_scale: float = 1.0, ridge: float = 0.0
@@ -102,7 +149,10 @@ class FullCovariance:
         return cls(tensors[f"{cls.kind}/mean"].cpu(), tensors[f"{cls.kind}/covariance"].cpu())
 
 
-STATISTICS: dict[Covariance, type[FullCovariance]] = {"full": FullCovariance}
+STATISTICS: dict[Covariance, type[FullCovariance | SharedCovariance]] = {
+    "full": FullCovariance,
+    "shared": SharedCovariance,
+}
 
 
 def new_statistics(covariance: Covariance) -> ClassStatistics:
@@ -126,51 +176,3 @@ def load_statistics(tensors: Mapping[str, Tensor]) -> ClassStatistics:
         got=", ".join(sorted(kinds)) or "nothing",
         next_step="load the model with the release of lorastream that wrote it, or a newer one",
     )
-
-
-def features_by_class(passes: Iterable[tuple[Batch, Tensor]], classes: range) -> list[Tensor]:
-    """Sort the features of one pass by class.
-
-    Args:
-        passes: batches, each with its features `[n, d]`, such as `model.passes` gives.
-        classes: the labels that are expected.
-
-    Returns:
-        For each class `[its images, d]` on the CPU.
-
-    Raises:
-        DataError: a class has no images.
-    """
-    pairs = [(batch.labels.cpu(), features.detach().cpu()) for batch, features in passes]
-    labels, features = torch.cat([own for own, _ in pairs]), torch.cat([own for _, own in pairs])
-    found = [features[labels == label] for label in classes]
-    empty = [label for label, own in zip(classes, found, strict=True) if not len(own)]
-    if empty:
-        raise DataError(
-            f"class statistics, class {empty[0]}",
-            expected="at least one training image of every class of the task",
-            got="none",
-            next_step="leave the class out of the stream, or give it images",
-        )
-    return found
-
-
-def _check_follows(first_class: int, described: int) -> None:
-    if first_class > described:
-        raise DataError(
-            "class statistics",
-            expected=f"statistics of the {first_class} classes that came before",
-            got=f"of {described}",
-            next_step="set training.alignment from the first task on: no image of older classes is kept",
-        )
-
-
-def _finite(label: int, features: Tensor) -> Tensor:
-    if not torch.isfinite(features).all():
-        raise DataError(
-            f"class statistics, class {label}",
-            expected="finite features",
-            got="NaN or infinity",
-            next_step="look at the images of that class, or use training.precision=fp32",
-        )
-    return features

@@ -40,6 +40,41 @@ def square_root(covariance: Tensor, *, ridge: float = 0.0) -> Tensor:
     return vectors * values.clamp(min=0).sqrt()
 
 
+def shrunk(covariance: Tensor, n: int) -> Tensor:
+    """Return a covariance pulled towards a multiple of the identity, the more the fewer rows it came from, in float64.
+
+    The oracle approximating shrinkage of Chen et al. (IEEE TSP 2010, eq. 23) in the form that scikit-learn's `OAS`
+    computes, which needs the covariance and the number of rows alone; scikit-learn itself asks for the rows.
+
+    Args:
+        covariance: `[d, d]`, symmetric.
+        n: rows it was estimated from, less the means that were estimated from them too; less than 1 counts as 1.
+    """
+    exact = covariance.double()
+    width = len(exact)
+    variance = exact.diagonal().mean()
+    mean_square = exact.square().mean()
+    denominator = (max(n, 1) + 1) * (mean_square - variance.square() / width)
+    share = ((mean_square + variance.square()) / denominator).clamp(max=1.0) if denominator > 0 else 1.0
+    return (1 - share) * exact + share * variance * torch.eye(width, dtype=exact.dtype, device=exact.device)
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """Return W `[d, d]` with W covariance W' = I, in float64: ‖W (a - b)‖ is the Mahalanobis distance of a and b.
+
+    Directions in which nothing varies count as if their variance were 1e-6 of the largest. Of a covariance of zeros W
+    is the identity, and the distance Euclidean.
+
+    Args:
+        covariance: `[d, d]`, symmetric but for rounding.
+    """
+    exact = covariance.double()
+    values, vectors = torch.linalg.eigh((exact + exact.mT) / 2)
+    if values[-1] <= 0:
+        return torch.eye(len(exact), dtype=exact.dtype, device=exact.device)
+    return (vectors / values.clamp(min=1e-6 * float(values[-1])).sqrt()).mT
+
+
 def draw(mean: Tensor, root: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
     """Return `[n, d]` rows from the Gaussian with this mean and the covariance root root', in the root's type.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,11 +15,12 @@ Softmax = Literal["current_classes", "seen_classes"]
 
 
 def cross_entropy(logits: Tensor, batch: Batch, task: Task, softmax: Softmax) -> Tensor:
-    """Return the mean cross-entropy of `logits [n, classes seen]` as a scalar, computed in float32.
+    """Return the mean cross-entropy of `logits [n, classes seen]` as a scalar, computed in float32 at least.
 
     With `current_classes` only the columns of the task's own classes take part and the labels are shifted by the number
     of classes known before, as in the released code of SD-LoRA (commit 8bacded, `models/sdlora.py`) and InfLoRA
     (commit e08b00e, `methods/inflora.py`): the rows of older classes get no gradient.
     """
     first = task.first_class if softmax == "current_classes" else 0
-    return F.cross_entropy(logits[:, first:].float(), batch.labels - first)
+    exact = logits[:, first:].to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(exact, batch.labels - first)

@@ -89,8 +89,7 @@ class Magnitudes:
         values = begin[0] if method.magnitude_scope == "shared" else begin
         self.values = nn.Parameter(values.clone())
         self.rows = {id(adapter): row for row, adapter in enumerate(adapters)}
-        self.task_of_column = torch.cat([adapter.update_of_column() for adapter in adapters])
-        self.columns = [adapter.total_rank for adapter in adapters]
+        self.task_of_column = [adapter.update_of_column() for adapter in adapters]
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -105,7 +104,7 @@ class Magnitudes:
         if self.normalise_current and adapter.up is not None and adapter.down is not None:
             current = values[-1:] / norm_of(adapter.up, adapter.down, self.norm)
             per_task = torch.cat([per_task[:-1], current])
-        return per_task[self.task_of_column.split(self.columns)[row]]
+        return per_task[self.task_of_column[row]]
 
     def _norms(self, adapter: Adapter) -> Tensor:
         """Return `[tasks]`, what each update is divided by; 1 for the current one, whose norm is taken as it learns."""

@@ -23,6 +23,20 @@ def confusion_matrix(labels: Sequence[int], predictions: Sequence[int], *, n_cla
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes).astype(np.int64)
 
 
+def most_confused(confusion: NDArray[np.int64], *, limit: int) -> list[tuple[int, int, int]]:
+    """Return true class, predicted class and images of the pairs that were confused most often, the worst first.
+
+    Args:
+        confusion: integer counts [n_classes, n_classes]; rows are true classes.
+        limit: how many pairs at most; pairs that never occurred are left out.
+    """
+    wrong = np.array(confusion, dtype=np.int64)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    return [(int(true), int(taken), int(wrong[true, taken])) for true, taken in pairs if wrong[true, taken]]
+
+
 def per_class_accuracy(confusion: NDArray[np.int64]) -> list[float | None]:
     """Return the accuracy of every class, in [0, 1]; None for a class without test images."""
     return [

@@ -2,37 +2,32 @@
 
 `model.toml` holds all there is to know; `classes.json` repeats the class names for readers that have no TOML. Tensor
 files are named by their content's hash and written first; `model.toml` names them and is replaced in one rename. So a
-folder holds either the old model or the new one, at any instant.
+folder holds either the old model or the new one, at any instant. How a folder keeps its past: `training.manifest`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
-from lorastream.errors import CheckpointError
 from lorastream.files import write_atomically
-
-SCHEMA = 2
-MANIFEST = "model.toml"
-CLASSES = "classes.json"
-SUFFIX = ".safetensors"
-TENSOR_FILE = re.compile(r"[a-z_]+-[0-9a-f]{12}\.safetensors")
+from lorastream.training.manifest import SUFFIX, commit, damaged, make_folder, read_manifest, tensor_bytes
 
 
 def write_model(
-    folder: Path, facts: Mapping[str, Any], classes: list[list[str]], parts: Mapping[str, Mapping[str, Tensor]]
+    folder: Path,
+    facts: Mapping[str, Any],
+    classes: list[list[str]],
+    parts: Mapping[str, Mapping[str, Tensor]],
+    *,
+    step: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model.
 
@@ -41,8 +36,14 @@ def write_model(
         facts: plain values for `model.toml`: backbone, method, training. None is left out.
         classes: the class names of every task.
         parts: tensors by part: `adapters`, `head`, `method`, ...; parts without tensors are left out.
+        step: how the model came about; then the folder keeps its past. Number and date are added to it. A folder that
+            keeps its past goes on doing so where none is given, unless nothing has changed.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; what stood there is untouched.
+        CheckpointError: the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files: dict[str, dict[str, str]] = {}
     for part, tensors in parts.items():
         if tensors:
@@ -51,87 +52,32 @@ def write_model(
             files[part] = {"file": f"{part}-{digest[:12]}{SUFFIX}", "sha256": digest}
             if not _is_there(folder / files[part]["file"], digest):
                 write_atomically(folder / files[part]["file"], data)
-    # The names of the parts stand first and their files last, so that a manifest cut short anywhere is found out.
-    manifest = _without_none({"schema": SCHEMA, "parts": sorted(files), **facts, "classes": classes, "files": files})
-    write_atomically(folder / MANIFEST, tomli_w.dumps(manifest))
-    write_atomically(folder / CLASSES, json.dumps(classes, ensure_ascii=False, indent=1))
-    _remove_unnamed(folder, {entry["file"] for entry in files.values()})
+    commit(folder, {**facts, "classes": classes, "files": files}, step)
 
 
-def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+def read_model(folder: Path, *, step: int | None = None) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """Read what `write_model` wrote: the manifest, and the tensors by part.
 
+    Args:
+        folder: of the model.
+        step: of its history; None for the current one.
+
     Raises:
-        CheckpointError: no model there, one of a newer release, or a file that is missing or damaged.
+        CheckpointError: no model there, no such step, one of a newer release, or a file that is missing or damaged.
     """
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder, step=step)
     parts: dict[str, dict[str, Tensor]] = {}
     for part, entry in manifest["files"].items():
         parts[part] = _tensors(folder / entry["file"], entry["sha256"])
     return manifest, parts
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise CheckpointError(
-            str(folder),
-            expected=f"a model folder, with {MANIFEST} in it",
-            got="no such folder" if not folder.is_dir() else f"a folder without {MANIFEST}",
-            next_step="give the folder that `save` or `run` wrote (runs/<recipe>/<method>/<seed>-<id>/model)",
-        )
-    try:
-        manifest = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from error
-    if manifest.get("schema") != SCHEMA:
-        raise CheckpointError(
-            str(path),
-            expected=f"schema {SCHEMA}",
-            got=f"schema {manifest.get('schema')}",
-            next_step="load it with the release of lorastream that wrote it, or a newer one",
-        )
-    whole = [part for part, entry in manifest.get("files", {}).items() if {"file", "sha256"} <= entry.keys()]
-    if sorted(whole) != manifest.get("parts"):
-        raise _damaged(path, f"files of {sorted(whole)}, though it names {manifest.get('parts')}")
-    return manifest
-
-
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise _damaged(path, "the file is missing")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise _damaged(path, f"{len(data)} bytes with another SHA-256")
     try:
-        return parse_tensors(data)
+        return parse_tensors(tensor_bytes(path, sha256))
     except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, got: str) -> CheckpointError:
-    return CheckpointError(
-        str(path),
-        expected="the file as it was written",
-        got=got,
-        next_step="restore the folder from a copy, or learn again",
-    )
+        raise damaged(path, str(error)) from error
 
 
 def _is_there(path: Path, digest: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
-
-
-def _remove_unnamed(folder: Path, named: set[str]) -> None:
-    """Remove tensor files of older models; what else may lie in the folder is left alone."""
-    for path in folder.glob(f"*{SUFFIX}"):
-        if TENSOR_FILE.fullmatch(path.name) and path.name not in named:
-            path.unlink(missing_ok=True)
-
-
-def _without_none(value: Any) -> Any:  # noqa: ANN401 (any plain value)
-    if isinstance(value, Mapping):
-        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list | tuple):
-        return [_without_none(v) for v in value]
-    return value

@@ -64,5 +64,16 @@ def predict(method: Method, model: IncrementalClassifier, images: Tensor) -> Ten
     return model(images) if own is None else own(model, images)
 
 
+def features_and_logits(method: Method, model: IncrementalClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `predict` returns with the features `[n, width]` that the head saw meanwhile; both float32."""
+    seen: list[Tensor] = []
+    watch = model.head.register_forward_pre_hook(lambda _head, inputs: seen.append(inputs[0]))
+    try:
+        logits = predict(method, model, images)
+    finally:
+        watch.remove()
+    return (seen[-1] if seen else model.features(images)).float(), logits.float()
+
+
 def _nothing(*_: object) -> dict[str, Any]:
     return {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,7 @@ from lorastream.training.device import peak_memory_bytes, preparing_threads, res
 from lorastream.training.events import EpochDone, Listener, StepDone, TaskLearnt, TaskStarted, nobody
 from lorastream.training.hooks import hook, parameter_groups
 from lorastream.training.optimiser import build_optimiser, lr_factor, set_lr
-from lorastream.training.requirements import check_described
+from lorastream.training.requirements import check_compiler, check_described
 from lorastream.training.settings import AlignmentSettings, TrainingSettings
 
 SECONDS_BETWEEN_REPORTS = 0.2
@@ -58,6 +60,7 @@ def learn(
     *,
     accelerator: Accelerator,
     listen: Listener = nobody,
+    again: Mapping[str, str] | None = None,
 ) -> Learnt:
     """Teach a model one task.
 
@@ -68,18 +71,27 @@ def learn(
         settings: optimiser, epochs, batches.
         accelerator: device, precision and processes.
         listen: told of every step.
+        again: for the last classes of the task that are known ones: their name in the task, and the one they are known
+            by. Their row begins as the known one, learns with the task's others, and takes its place; see `_settle`.
 
     Raises:
         RunError: the loss is not finite.
         DataError: a class is known already.
-        RecipeError: the head is to be aligned and cannot be.
+        RecipeError: the head is to be aligned and cannot be, or there is no compiler where one is asked for.
     """
     begun = time.perf_counter()
     if settings.alignment is not None:
         check_described(model, task)
     reset_peak_memory(model.device)
     model.autocast = accelerator.autocast
+    if settings.compile:
+        check_compiler(model.device)
+        model.compile_training()
     model.grow(task.class_names[model.n_classes - task.first_class :])
+    labels = {model.class_names.index(name): model.class_names.index(known) for name, known in (again or {}).items()}
+    if isinstance(model.head, LinearHead):
+        for row, known in labels.items():
+            model.head.copy_row(known, row)
     method.before_task(model, task)
     descent = _Descent(model, method, task, settings, accelerator, listen)
     learning = 0
@@ -87,8 +99,10 @@ def learn(
         learning = sum(p.numel() for p in [*model.learning(), *learnt_parameters(method)])
         descent.run()
     method.after_task(model, task)
+    features = features_by_class(model.passes(task.train), task.classes) if settings.alignment is not None else []
+    _settle(model, task, labels, features)
     if settings.alignment is not None:
-        _align(model, task, settings.alignment)
+        _align(model, task, settings.alignment, features[: len(features) - len(labels)])
     seconds = time.perf_counter() - begun
     listen(TaskLearnt(task=task.index, seconds=seconds))
     return Learnt(
@@ -102,10 +116,24 @@ def learn(
     )
 
 
-def _align(model: IncrementalClassifier, task: Task, settings: AlignmentSettings) -> None:
-    """Describe the task's classes by the features of their plain images; from the second task on, align the head."""
+def _settle(model: IncrementalClassifier, task: Task, labels: Mapping[int, int], features: Sequence[Tensor]) -> None:
+    """Let the rows of classes that were known take the place of the rows they had, and the task have the others only.
+
+    The head is aligned after that: two rows of one class would be trained against each other.
+    """
+    for row, known in reversed(list(labels.items())):
+        if isinstance(model.head, LinearHead):
+            model.head.copy_row(row, known)
+        if model.statistics is not None and features:
+            model.statistics.merge(known, features[row - task.first_class])
+        model.forget(row)
+
+
+def _align(model: IncrementalClassifier, task: Task, settings: AlignmentSettings, features: Sequence[Tensor]) -> None:
+    """Describe the new classes by the features of their plain images; from the second task on, align the head."""
     model.statistics = model.statistics or new_statistics(settings.covariance)
-    model.statistics.put(task.first_class, features_by_class(model.passes(task.train), task.classes))
+    if features:
+        model.statistics.put(task.first_class, features)
     if len(model.task_sizes) > 1 and isinstance(model.head, LinearHead):
         alignment = Alignment(**settings.model_dump(exclude={"covariance"}))
         generator = model.randomness.torch("alignment", task.index)
@@ -204,12 +232,13 @@ class _Descent:
     def _step(self, batch: Batch, running: _Running) -> None:
         """Take one optimiser step on one global batch, of which this process has a part, in micro-batches."""
         self.optimiser.zero_grad(set_to_none=True)
-        for part in batch.split(self.settings.accumulation) if len(batch) else []:
-            with self.accelerator.autocast():
-                loss = self.method.loss(self.model, part, self.task)
-            share = len(part) / batch.global_size * self.accelerator.num_processes
-            self.accelerator.backward(loss * share)
-            running.add(loss, self._correct(part), len(part))
+        with self.model.adapters.unchanged() if self.model.adapted else nullcontext():
+            for part in batch.split(self.settings.accumulation) if len(batch) else []:
+                with self.accelerator.autocast():
+                    loss = self.method.loss(self.model, part, self.task)
+                share = len(part) / batch.global_size * self.accelerator.num_processes
+                self.accelerator.backward(loss * share)
+                running.add(loss, self._correct(part), len(part))
         self._average_gradients()
         hook(self.method, "after_backward")(self.model, self.task)
         if self.settings.clip_norm is not None:

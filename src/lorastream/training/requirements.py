@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
+import torch
+
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Task
 from lorastream.errors import MethodError, RecipeError
@@ -41,6 +46,21 @@ def check_described(model: IncrementalClassifier, task: Task) -> None:
         got=f"a {model.head_kind} head, and statistics of {described} classes",
         next_step="set training.alignment from the first task on, for a method with a linear head, or leave it out",
     )
+
+
+def check_compiler(device: torch.device) -> None:
+    """See that torch can compile for a device: on a processor it needs a C++ compiler.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if device.type == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "cl")):
+        raise RecipeError(
+            "training.compile",
+            expected="a C++ compiler, which torch.compile needs on a processor",
+            got="neither g++ nor clang++, and none in CXX",
+            next_step="install one (apt install g++), or leave training.compile out",
+        )
 
 
 def check_fits(method: Method, backbone: Backbone) -> None:

@@ -35,7 +35,9 @@ class AlignmentSettings(BaseModel):
     mean_scale_first: float = Field(
         default=0.9, gt=0, le=1, description="how far means of old classes shrink, 1: not at all (SLCA, InfLoRA+CA 0.9)"
     )
-    covariance: Literal["full"] = Field(default="full", description="what is kept of a class beside its mean")
+    covariance: Literal["full", "shared"] = Field(
+        default="full", description="kept beside the means: a full covariance of each class, or one shared by all"
+    )
     ridge: float = Field(default=1e-4, ge=0, description="added to every variance when drawing (InfLoRA+CA 1e-4)")
 
 
@@ -75,6 +77,9 @@ class TrainingSettings(BaseModel):
     )
     alignment: AlignmentSettings | None = Field(
         default=None, description="classifier alignment after every task, for any method with a linear head; None: none"
+    )
+    compile: bool = Field(
+        default=False, description="train with torch.compile: a minute at the start, faster steps on a GPU"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the forward pass (papers fp32)")
 

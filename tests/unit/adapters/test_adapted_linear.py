@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lorastream.adapters import AdaptedLinear, Adapter
+from lorastream.adapters import AdaptedLinear, Adapter, Target, attach
 from lorastream.adapters.adapted_linear import Rows
 
 WIDTH = 12  # of the input and of each of the three row slices of a fused weight
@@ -208,6 +208,17 @@ def test_autocast_computes_in_its_type_and_comes_near(past: list[int], live: int
         assert torch.linalg.norm(one - other) < 0.02 * torch.linalg.norm(other)
 
 
+def test_in_bfloat16_the_weight_of_many_updates_is_rounded_once() -> None:
+    """Against float64: half a step of its 8 bits, and what float32 lost before, whatever the number of updates."""
+    layer = _fused([2] * 60, 2, dtype=torch.float32)
+    exact = _reference(layer.double(), torch.eye(WIDTH, dtype=torch.float64)) - layer.base.bias
+    rounded = layer.float().composed_weight(torch.bfloat16)
+    assert rounded.dtype == torch.bfloat16
+    error = (rounded.double() - exact.mT).abs()
+    assert (error <= 2**-8 * exact.mT.abs() + 1e-5).all()
+    assert error.max() > 1e-4  # it was rounded
+
+
 def test_only_the_rows_of_its_adapters_change() -> None:
     layer, inputs = _fused([2], 3), _inputs(4)
     with torch.no_grad():
@@ -251,9 +262,9 @@ def compositions(monkeypatch: pytest.MonkeyPatch) -> list[Adapter]:
     noted: list[Adapter] = []
     compose = Adapter.compose
 
-    def noting(adapter: Adapter, weight: Tensor, scale: Tensor) -> Tensor:
+    def noting(adapter: Adapter, weight: Tensor, scale: Tensor, *, out: Tensor) -> None:
         noted.append(adapter)
-        return compose(adapter, weight, scale)
+        compose(adapter, weight, scale, out=out)
 
     monkeypatch.setattr(Adapter, "compose", noting)
     return noted
@@ -270,11 +281,30 @@ def test_nothing_is_composed_anew_while_nothing_can_have_changed(compositions: l
     assert len(compositions) == 4
 
 
+def test_several_backward_passes_share_what_is_composed_where_nothing_changes(
+    compositions: list[Adapter], generator: torch.Generator
+) -> None:
+    """As those of micro-batches; afterwards, and after a change within, it is composed anew."""
+    adapters = attach(nn.Sequential(nn.Linear(4, 4)).double(), [Target("0")])
+    adapters.grow(2, generator=generator, up_std=0.5)
+    layer, inputs = adapters.layers["0"], torch.ones(3, 4, dtype=torch.float64)
+    with adapters.unchanged():
+        for _ in range(3):
+            layer(inputs).sum().backward()
+        assert len(compositions) == 1
+        with torch.no_grad():
+            adapters.parameters()[0].add_(1.0)  # the promise is broken, which torch counts
+        layer(inputs).sum().backward()
+        assert len(compositions) == 2
+    layer(inputs)
+    assert len(compositions) == 3
+
+
 def test_a_change_that_torch_does_not_count_can_be_told(compositions: list[Adapter]) -> None:
     layer, inputs = _fused([1], 2), _inputs(3)
     layer(inputs)
     _adapters(layer)[0].up.data.mul_(2.0)  # pyright: ignore[reportOptionalMemberAccess]
-    layer.forget_composed()
+    layer.may_have_changed()
     torch.testing.assert_close(layer(inputs), _reference(layer, inputs))
     assert len(compositions) == 4
 

@@ -314,3 +314,32 @@ def test_hugging_face_layers_apart(generator: torch.Generator) -> None:
         assert not torch.allclose(after, before)
         adapters.merge()
         torch.testing.assert_close(compute(), after, atol=1e-6, rtol=0)
+
+
+def test_a_new_task_freezes_what_is_live_and_changes_no_output(network: Network, inputs: Tensor) -> None:
+    adapters = attach(network, "*")
+    assert adapters.parameters() == []
+    for task in range(3):
+        with torch.no_grad():
+            before = network(inputs)
+        learning = adapters.new_task(rank=2)
+        with torch.no_grad():
+            assert torch.allclose(network(inputs), before, atol=1e-6)
+            for parameter in learning:
+                parameter.add_(0.1)
+        assert adapters.ranks == [2] * (task + 1)
+        assert {id(p) for p in learning} == {id(p) for p in adapters.parameters()}
+    with torch.no_grad():
+        before = network(inputs)
+        adapters.merge()
+        assert torch.allclose(network(inputs), before, atol=1e-6)
+    with pytest.raises(AdapterError, match=r"(?s)adapters\.new_task.*merged already"):
+        adapters.new_task()
+
+
+def test_a_new_task_draws_from_the_generator_given_or_from_torchs_own(network: Network) -> None:
+    adapters = attach(network, ["*"])
+    torch.manual_seed(3)
+    first = [p.detach().clone() for p in adapters.new_task(2)]
+    second = [p.detach().clone() for p in adapters.new_task(2, generator=torch.Generator().manual_seed(3))]
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -72,8 +72,11 @@ def test_delta_is_the_sum_of_the_scaled_products(ranks: list[int], seed: int) ->
 def test_compose_adds_to_the_weight(generator: torch.Generator) -> None:
     adapter = _teach(_adapter(), generator)
     weight = torch.randn(4, 6, dtype=torch.float64)
-    torch.testing.assert_close(adapter.compose(weight, torch.zeros(2, dtype=torch.float64)), weight)
-    torch.testing.assert_close(adapter.compose(weight, adapter.scale) - weight, adapter.delta())
+    found = torch.empty_like(weight)
+    adapter.compose(weight, torch.zeros(2, dtype=torch.float64), out=found)
+    torch.testing.assert_close(found, weight)
+    adapter.compose(weight, adapter.scale, out=found)
+    torch.testing.assert_close(found - weight, adapter.delta())
 
 
 def test_freezing_makes_the_live_update_a_constant(generator: torch.Generator, learning: Any) -> None:

@@ -86,3 +86,29 @@ def test_what_was_saved_is_loaded_as_a_copy_with_the_rows_of_each_task_apart() -
 
 def test_before_the_first_task_there_is_nothing_to_save() -> None:
     assert LinearHead(6).tensors() == {}
+
+
+def test_a_forgotten_row_is_gone_and_the_others_stay() -> None:
+    head = LinearHead(4)
+    for task, size in enumerate((2, 1, 2)):
+        head.grow(size, generator=torch.Generator().manual_seed(task), device=torch.device("cpu"))
+    head.learn(newest_only=True)
+    before = head.tensors()["weight"]
+    head.forget(2)
+    head.forget(0)
+    assert [len(bias) for bias in head.biases] == [1, 0, 2]
+    assert torch.equal(head.tensors()["weight"], before[[1, 3, 4]])
+    assert [weight.requires_grad for weight in head.weights] == [False, False, True]
+    assert head(torch.ones(3, 4)).shape == (3, 3)
+    again = LinearHead(4)
+    again.load_tensors(head.tensors(), [1, 0, 2])
+    assert torch.equal(again(torch.ones(1, 4)), head(torch.ones(1, 4)))
+
+
+def test_a_row_takes_the_place_of_another() -> None:
+    head = LinearHead(4)
+    for task in range(2):
+        head.grow(2, generator=torch.Generator().manual_seed(task), device=torch.device("cpu"))
+    before = head.tensors()["weight"]
+    head.copy_row(3, 0)
+    assert torch.equal(head.tensors()["weight"], before[[3, 1, 2, 3]])

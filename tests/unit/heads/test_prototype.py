@@ -87,3 +87,16 @@ def test_save_load_and_restart() -> None:
     head.restart(generator=torch.Generator())
     assert not head.prototypes.any()
     assert head.n_classes == 3
+
+
+def test_a_forgotten_mean_is_gone_and_the_others_stay() -> None:
+    head = PrototypeHead(3)
+    for size in (2, 1):
+        head.grow(size, generator=torch.Generator(), device=torch.device("cpu"))
+    head.set_prototypes(0, torch.eye(3))
+    head.forget(1)
+    assert head.sizes == [1, 1]
+    head.forget(1)
+    assert head.sizes == [1, 0]
+    assert torch.equal(head.prototypes, torch.eye(3)[:1])
+    assert head(torch.ones(2, 3)).shape == (2, 1)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lorastream.data.task import Batch
 from lorastream.errors import CheckpointError, DataError
-from lorastream.heads.statistics import FullCovariance, features_by_class, load_statistics, new_statistics
+from lorastream.heads.features import features_by_class
+from lorastream.heads.statistics import FullCovariance, load_statistics, new_statistics
 
 
 def _features(seed: int, n: int = 20, width: int = 3) -> Tensor:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.covariance import OAS
 from torch import Tensor
 
-from lorastream.linalg.gaussians import draw, mean_and_covariance, square_root
+from lorastream.linalg.gaussians import draw, mean_and_covariance, shrunk, square_root, whitening
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -82,3 +83,26 @@ def test_draws_follow_from_the_generator(n: int) -> None:
 def test_without_spread_every_draw_is_the_mean() -> None:
     drawn = draw(torch.tensor([1.0, 2.0]), torch.zeros(2, 2), 3, generator=_generator(0))
     assert drawn.tolist() == [[1, 2]] * 3
+
+
+@given(SEEDS, st.integers(2, 9), st.integers(1, 6))
+def test_shrinkage_is_that_of_scikit_learn(seed: int, n: int, width: int) -> None:
+    rows = _rows(seed, n, width)
+    covariance = rows.mT @ rows / n
+    expected = OAS(assume_centered=True).fit(rows.numpy()).covariance_
+    np.testing.assert_allclose(shrunk(covariance, n).numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_nothing_is_shrunk_to_nothing() -> None:
+    assert not shrunk(torch.zeros(3, 3), 0).any()
+
+
+@given(SEEDS, st.integers(1, 6))
+def test_whitened_the_covariance_is_the_identity(seed: int, width: int) -> None:
+    covariance = shrunk(mean_and_covariance(_rows(seed, 20, width))[1], 19)
+    whiten = whitening(covariance)
+    torch.testing.assert_close(whiten @ covariance @ whiten.mT, torch.eye(width).double(), rtol=1e-4, atol=1e-4)
+
+
+def test_of_nothing_whitening_changes_nothing() -> None:
+    assert torch.equal(whitening(torch.zeros(2, 2)), torch.eye(2).double())

@@ -274,8 +274,8 @@ def test_a_layer_that_the_network_does_not_use_is_named(
     taught: Any, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = taught(0)
-    monkeypatch.setattr(learner.model.backbone.network.blocks[1].attn, "forward", lambda tokens, **_: tokens)
-    with pytest.raises(AdapterError, match=r"(?s)blocks\.1\.attn\.qkv.*adapt only layers that the network uses"):
+    monkeypatch.setattr(learner.model.backbone.network.blocks[0].attn, "forward", lambda tokens, **_: tokens)
+    with pytest.raises(AdapterError, match=r"(?s)blocks\.0\.attn\.qkv.*adapt only layers that the network uses"):
         _begin(learner, stream[0])
     assert not learner.model.adapters.live
 

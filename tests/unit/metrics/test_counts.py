@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorastream.metrics.counts import confusion_matrix, per_class_accuracy
+from lorastream.metrics.counts import confusion_matrix, most_confused, per_class_accuracy
 
 
 def test_by_hand() -> None:
@@ -19,3 +20,11 @@ def test_every_image_is_counted_once(pairs: list[tuple[int, int]]) -> None:
     confusion = confusion_matrix([i for i, _ in pairs], [j for _, j in pairs], n_classes=5)
     assert confusion.sum() == len(pairs)
     assert confusion.trace() == sum(i == j for i, j in pairs)
+
+
+def test_most_confused_pairs_come_worst_first_and_right_answers_are_none() -> None:
+    confusion = np.array([[9, 2, 0], [0, 5, 0], [4, 2, 1]])
+    assert most_confused(confusion, limit=2) == [(2, 0, 4), (0, 1, 2)]
+    assert most_confused(confusion, limit=99) == [(2, 0, 4), (0, 1, 2), (2, 1, 2)]
+    assert most_confused(np.diag([3, 3]), limit=5) == []
+    assert confusion.trace() == 15

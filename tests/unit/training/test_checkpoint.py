@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lorastream.errors import CheckpointError, RunError
 from lorastream.training import checkpoint
+from lorastream.training import manifest as manifest_file
 from lorastream.training.checkpoint import read_model, write_model
 
 FACTS: dict[str, Any] = {
@@ -84,7 +85,8 @@ def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
 def test_what_did_not_change_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(tmp_path)
     written: list[str] = []
-    monkeypatch.setattr(checkpoint, "write_atomically", lambda path, _: written.append(Path(path).name))
+    for module in (checkpoint, manifest_file):
+        monkeypatch.setattr(module, "write_atomically", lambda path, _: written.append(Path(path).name))
     _write(tmp_path)
     assert written == ["model.toml", "classes.json"]
 
@@ -112,7 +114,8 @@ def test_a_crash_between_any_two_operations_leaves_a_whole_model(
             raise RunError(str(path), expected="room", got="OSError: No space left on device", next_step="free some")
         write(path, data)
 
-    monkeypatch.setattr(checkpoint, "write_atomically", crash)
+    for module in (checkpoint, manifest_file):
+        monkeypatch.setattr(module, "write_atomically", crash)
     with pytest.raises(RunError):
         _write(tmp_path, 1, [["cat", "dog"], ["owl"]])
     manifest, parts = read_model(tmp_path)

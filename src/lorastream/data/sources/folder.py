@@ -58,15 +58,15 @@ def load(
             got=f"test_fraction={test_fraction}, and both {train_folder}/ and {test_folder}/",
             next_step="leave out test_fraction (data.test_fraction=none) to use the two folders as they are",
         )
-    classes = _class_names(root)
+    classes = class_folders(root)
     images, notes = _scan(root, classes)
     train, test = hold_out(images, fraction=test_fraction, seed=seed, class_names=classes)
     return Dataset(name=root.name, class_names=classes, train=train, test=test, notes=notes)
 
 
 def _two_folders(root: Path, train_root: Path, test_root: Path) -> Dataset:
-    classes = _class_names(train_root)
-    test_classes = _class_names(test_root)
+    classes = class_folders(train_root)
+    test_classes = class_folders(test_root)
     if classes != test_classes:
         only_train, only_test = sorted({*classes} - {*test_classes}), sorted({*test_classes} - {*classes})
         raise DataError(
@@ -95,14 +95,31 @@ def _check_both(root: Path, train_root: Path, test_root: Path) -> None:
         )
 
 
-def _class_names(root: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+def class_folders(root: Path) -> tuple[str, ...]:
+    """Return the names of the class folders, sorted; hidden ones are passed over.
+
+    Raises:
+        DataError: there are none, or their names are too alike or cannot be read.
+    """
+    try:
+        entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise _unreadable(error) from error
+    names = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
     if not names:
         raise DataError(
             f"folder {root}",
             expected="one folder a class, with its images",
             got="no folders",
             next_step="put the images of each class into a folder with the name of the class",
+        )
+    garbled = [name for name in names if _printable(name) != name]
+    if garbled:
+        raise DataError(
+            f"folder {root}",
+            expected="class folders whose names are UTF-8 text, in any script",
+            got=repr(_printable(garbled[0])),
+            next_step="rename the folder",
         )
     check_class_names(names, where=f"folder {root}")
     return names
@@ -114,7 +131,7 @@ def _scan(root: Path, class_names: tuple[str, ...]) -> tuple[Images, tuple[str, 
     labels: list[int] = []
     passed_over: Counter[str] = Counter()
     for label, name in enumerate(class_names):
-        files = _files(root / name)
+        files = files_below(root / name)
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         passed_over.update(file.suffix.lower() or "without suffix" for file in files if file not in {*images})
         if not images:
@@ -131,8 +148,8 @@ def _scan(root: Path, class_names: tuple[str, ...]) -> tuple[Images, tuple[str, 
         Images(
             labels=np.array(labels, dtype=np.int64),
             read=lambda i: decode(found[i], name=str(found[i])),
-            names=[file.relative_to(root).as_posix() for file in found],
-            fingerprint=fingerprint_of(str(root.resolve()), *(_state(file) for file in found)),
+            names=[_printable(file.relative_to(root).as_posix()) for file in found],
+            fingerprint=fingerprint_of(os.fsencode(root.resolve()), *(_state(file) for file in found)),
         ),
         (f"{root}: passed over {_files_that_are_no_images(passed_over.total())} ({note})",) if note else (),
     )
@@ -142,11 +159,11 @@ def _files_that_are_no_images(number: int) -> str:
     return "1 file that is no image" if number == 1 else f"{number} files that are not images"
 
 
-def _files(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
     """Return all files below a folder that are not hidden, sorted; links are followed, and none in a circle."""
     files: list[Path] = []
     visited: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         real = os.path.realpath(parent)
         folders[:] = [] if real in visited else [name for name in folders if not name.startswith(".")]
         if real not in visited:
@@ -155,6 +172,27 @@ def _files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
 
 
-def _state(file: Path) -> str:
-    status = file.stat()
-    return f"{file} {status.st_size} {status.st_mtime_ns}"
+def _state(file: Path) -> bytes:
+    try:
+        status = file.stat()
+    except OSError:  # a link to nowhere: told of when it is read
+        return os.fsencode(file)
+    return os.fsencode(f"{file} {status.st_size} {status.st_mtime_ns}")
+
+
+def _printable(name: str) -> str:
+    """Return a name with the bytes that are no UTF-8, which a file system may hold, spelt out."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _refuse(error: OSError) -> None:
+    raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(
+        _printable(str(error.filename)),
+        expected="a folder that may be read",
+        got=error.strerror or type(error).__name__,
+        next_step="see that you may read it, or take it out of the data",
+    )

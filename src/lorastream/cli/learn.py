@@ -1,0 +1,271 @@
+"""`lorastream learn`: teach a model a folder of new classes, today and again next month."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson
+from lorastream.errors import CheckpointError, Fault, RecipeError, RunError
+
+if TYPE_CHECKING:
+    from lorastream.learner import Learner
+    from lorastream.visits.outcome import Visit
+
+FIRST_TRY = "glyph_vit"
+METHOD = "sd_lora"
+_KEYS = ("training", "method", "data")
+_TRANSFORMS = {
+    "train_transform": "train",
+    "test_transform": "test",
+    "normalisation": "normalisation",
+    "max_side": "max_side",
+}
+
+
+def learn(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with one folder of images a class.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="Settings, such as training.epochs=3 or method.rank=4.", show_default=False
+        ),
+    ] = None,
+    *,
+    into: Annotated[Path, typer.Option("--into", metavar="MODEL", help="The model's folder; made where it is not.")],
+    backbone: Annotated[
+        str | None, typer.Option(metavar="TAG", help="Backbone of a new model.", show_default=FIRST_TRY)
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Local file with the backbone's weights.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Method of a new model.", show_default=METHOD)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, metavar="NUMBER", help="Of a new model.", show_default="0")
+    ] = None,
+    same_class: Annotated[
+        str, typer.Option(metavar="HOW", help="A class that is known: refuse, merge (teach it more) or new.")
+    ] = "refuse",
+    held_out: Annotated[float, typer.Option(metavar="PART", help="Part of each class held out for the figures.")] = 0.2,
+    broken_share: Annotated[
+        float, typer.Option(metavar="PART", help="Largest share of files that cannot be read.")
+    ] = 0.1,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Take the update over only if it holds: 'old-drop<=1.0', 'old>=70', 'new>=80'; in quotes; repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    evaluate_on: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pictures of old classes to measure them on.", show_default=False),
+    ] = None,
+    json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and the closing line only.")] = False,
+) -> None:
+    """Teach a model the classes of a folder; what it was before can be gone back to.
+
+    The first visit makes the model. Exit code 1: what was required does not hold, and the model is as it was.
+    """
+    from lorastream.visits.requirements import parse
+
+    parse(require or [])
+    settings = _settings(overrides or [], new=not _is_model(into))
+    _check_folder(folder)
+    _check_place(into)
+    with screen.waiting("loading", silent=quiet):
+        learner = _learner(into, settings, backbone=backbone, weights=weights, method=method, seed=seed)
+        from lorastream.visits.gate import UpdateRefusedError
+    terms = {
+        "same_class": same_class,
+        "held_out": held_out,
+        "broken_share": broken_share,
+        "require": require or [],
+        "evaluation": evaluate_on,
+        **settings.get("training", {}),
+    }
+    before = _content(into)
+    refused: UpdateRefusedError | None = None
+    try:
+        made = _taught(learner, folder, terms, quiet=quiet)
+        _save(learner, into, before)
+    except UpdateRefusedError as error:
+        made, refused = error.visit, error
+    _show(made, into, learner, is_new=before is None, json=json, quiet=quiet)
+    if refused is not None:
+        raise refused
+
+
+def _taught(learner: Learner, folder: Path, terms: Mapping[str, Any], *, quiet: bool) -> Visit:
+    from lorastream.cli.progress import display_visit
+
+    shown = display_visit(f"{folder}", silent=quiet)
+    learner.listen = shown.listen
+    # Standard output is for results; what a method or a library prints goes where the progress goes.
+    with shown, contextlib.redirect_stdout(sys.stderr):
+        return learner.learn(folder, **terms)
+
+
+def _settings(overrides: list[str], *, new: bool) -> dict[str, dict[str, Any]]:
+    """Return the settings of a visit by table: `training`, and for a new model `method` and `data`.
+
+    Raises:
+        RecipeError: an override is no key=value, or of another table; all faults at once.
+    """
+    from lorastream.recipes.load import parse_overrides
+
+    changes, faults = parse_overrides(overrides)
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in changes:
+        key = ".".join(path)
+        if len(path) < 2 or path[0] not in _KEYS or (path[0] == "data" and path[1] not in _TRANSFORMS):  # noqa: PLR2004
+            expected = (
+                f"a key of {', '.join(f'{table}.*' for table in _KEYS[:2])}, or data.{', data.'.join(_TRANSFORMS)}"
+            )
+            faults.append(Fault(f"override {key}", expected, key, "for example training.epochs=3"))
+        elif path[0] != "training" and not new:
+            step = "leave it out, or begin another model with --into"
+            faults.append(Fault(f"override {key}", "training.* only: a model keeps method and transforms", key, step))
+        else:
+            table = found.setdefault(path[0], {})
+            for part in path[1:-1]:
+                inner = table.setdefault(part, {})
+                table = inner if isinstance(inner, dict) else {}
+            table[path[-1]] = value
+    if faults:
+        raise RecipeError.of(faults)
+    return found
+
+
+def _learner(
+    into: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    *,
+    backbone: str | None,
+    weights: Path | None,
+    method: str | None,
+    seed: int | None,
+) -> Learner:
+    """Load the model, or make a new one.
+
+    Raises:
+        UserError: what was given does not fit.
+    """
+    from lorastream.learner import Learner
+    from lorastream.visits.defaults import TRANSFORMS
+
+    if _is_model(into):
+        _check_same(into, {"backbone": backbone, "method": method, "seed": seed})
+        return Learner.load(into, weights=weights)
+    own = {_TRANSFORMS[key]: value for key, value in settings.get("data", {}).items()}
+    return Learner.create(
+        backbone or FIRST_TRY,
+        method or METHOD,
+        weights=weights,
+        seed=seed or 0,
+        transforms={**TRANSFORMS, **own},
+        **settings.get("method", {}),
+    )
+
+
+def _check_same(into: Path, given: Mapping[str, str | int | None]) -> None:
+    """Refuse a backbone, a method or a seed that is not the model's own."""
+    from lorastream.training.manifest import read_manifest
+
+    manifest = read_manifest(into)
+    own = {"backbone": manifest["backbone"]["name"], "method": manifest["method"]["name"], "seed": manifest["seed"]}
+    faults = [
+        Fault(f"--{key}", f"{own[key]}, which {into} was made with", str(value), f"leave --{key} out")
+        for key, value in given.items()
+        if value is not None and value != own[key]
+    ]
+    if faults:
+        raise CheckpointError.of(faults)
+
+
+def _is_model(into: Path) -> bool:
+    return os.path.lexists(into / "model.toml")
+
+
+def _check_folder(folder: Path) -> None:
+    from lorastream.errors import DataError
+
+    if not folder.expanduser().is_dir():
+        raise DataError(
+            f"folder {folder}",
+            expected="a folder with one folder a class, and its images in that",
+            got="a file" if folder.exists() else "no such path",
+            next_step="check the path",
+        )
+
+
+def _check_place(into: Path) -> None:
+    """Refuse a place that cannot be written to before time is spent."""
+    nearest = next(place for place in (into, *into.absolute().parents) if os.path.lexists(place))
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return
+    raise CheckpointError(
+        str(into),
+        expected="a folder that can be made and written to",
+        got=f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file",
+        next_step="choose another folder with --into, or see that you may write there",
+    )
+
+
+def _content(into: Path) -> bytes | None:
+    return (into / "model.toml").read_bytes() if _is_model(into) else None
+
+
+def _save(learner: Learner, into: Path, before: bytes | None) -> None:
+    """Write the model.
+
+    Raises:
+        CheckpointError: the disk is full or may not be written to, or the model changed meanwhile; it stands untouched.
+    """
+    if _content(into) != before:
+        raise CheckpointError(
+            str(into),
+            expected="the model as it was when this visit began",
+            got="another one: something else wrote there meanwhile",
+            next_step="teach the folder again, now that the other is done",
+        )
+    try:
+        learner.save(into)
+    except RunError as error:
+        raise CheckpointError.of(error.faults) from error
+
+
+def _show(made: Visit, into: Path, learner: Learner, *, is_new: bool, json: bool, quiet: bool) -> None:
+    from lorastream.cli.visits import as_dict, closing_line, summary
+
+    if json:
+        import json as json_module
+
+        document = {"model": str(into), **as_dict(made), "classes_known": len(learner.class_names)}
+        typer.echo(json_module.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    elif quiet:
+        screen.show(closing_line(made, len(learner.class_names)))
+    else:
+        is_first_try = is_new and learner.model.backbone.identity.name == FIRST_TRY
+        hints = [f"Note: {_FIRST_TRY_NOTE}"] if is_first_try else []
+        saved = f"Saved in {into}" if made.is_accepted else f"{into} is as it was."
+        screen.show(*summary(made, len(learner.class_names)), *hints, saved)
+        if made.is_accepted:
+            screen.show(f"Next: lorastream predict {into} PICTURE, or lorastream history {into}")
+
+
+_FIRST_TRY_NOTE = (
+    "glyph_vit is a small backbone of drawn symbols, for a first try. For photographs begin a model with "
+    "--backbone TAG [--weights FILE], such as --backbone deit_tiny_patch16_224.fb_in1k."
+)

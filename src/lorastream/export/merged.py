@@ -1,0 +1,141 @@
+"""A learner as plain modules: the backbone with every update in its weights, and the head; no adapter is left."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lorastream.errors import DataError, MethodError
+from lorastream.export.preprocessing import preprocessing
+from lorastream.heads import LinearHead
+from lorastream.learner import Learner
+
+
+class PlainClassifier(nn.Module):
+    """Images to logits: a network of features, and a head."""
+
+    def __init__(self, network: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits `[n, classes]` of normalised images `[n, 3, s, s]`."""
+        return self.head(self.network(images))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Merged:
+    """What there is to export, on the CPU in float32.
+
+    Attributes:
+        learner: whose it is; it stays as it was.
+        network: a copy of the backbone's network with all updates in its weights; images to features.
+        head: the head as one linear layer where it is linear, else a copy of it.
+    """
+
+    learner: Learner
+    network: nn.Module
+    head: nn.Module
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of every logit."""
+        return self.learner.class_names
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return self.learner.model.backbone.width
+
+    @property
+    def image_size(self) -> int:
+        """The side of the input in pixels."""
+        return self.learner.transforms[1].geometry.crop
+
+    @cached_property
+    def preprocessing(self) -> dict[str, Any]:
+        """How a picture is prepared, as keywords of `timm.data.create_transform`."""
+        return preprocessing(self.learner.transforms[1])
+
+    @property
+    def classifier(self) -> PlainClassifier:
+        """Network and head as one module."""
+        return PlainClassifier(self.network, self.head).eval()
+
+    def linear_head(self, target: str) -> nn.Linear:
+        """Return the head as one linear layer.
+
+        Args:
+            target: what wants it, for the message.
+
+        Raises:
+            MethodError: it is no linear layer.
+        """
+        if isinstance(self.head, nn.Linear):
+            return self.head
+        raise MethodError(
+            f"export to {target}, method {self.learner.method_name}",
+            expected="a linear head, the only one that such a classifier has",
+            got=f"{type(self.head).__name__}: cosine similarities, which are not linear in the features",
+            next_step="export to onnx or torch, which take any head as it is",
+        )
+
+    def reference(self, images: Tensor) -> Tensor:
+        """Return the logits `[n, classes]` that lorastream itself gives, its updates not merged."""
+        model = self.learner.model
+        with torch.inference_mode(), _on_cpu(model):
+            return model(images).float()
+
+
+def merge(learner: Learner) -> Merged:
+    """Merge a copy of a learner's model; the learner stays as it was.
+
+    Raises:
+        DataError: it knows no class yet.
+        MethodError: its method answers otherwise than by its model's logits.
+    """
+    _check(learner)
+    model = learner.model
+    with model.merged():
+        network = copy.deepcopy(model.backbone.network)
+    network = network.to("cpu", torch.float32).requires_grad_(requires_grad=False).eval()
+    return Merged(learner=learner, network=network, head=_plain_head(model.head))
+
+
+def _plain_head(head: nn.Module) -> nn.Module:
+    if not isinstance(head, LinearHead):
+        return copy.deepcopy(head).to("cpu", torch.float32).requires_grad_(requires_grad=False)
+    tensors = head.tensors()
+    linear = nn.Linear(head.width, head.n_classes)
+    linear.load_state_dict({"weight": tensors["weight"], "bias": tensors["bias"]})
+    return linear.requires_grad_(requires_grad=False)
+
+
+def _check(learner: Learner) -> None:
+    if not learner.class_names:
+        raise DataError("export", expected="a model that knows classes", got="none yet", next_step="learn a task first")
+    if hasattr(learner.method, "predict"):
+        raise MethodError(
+            f"export, method {learner.method_name}",
+            expected="a method whose answers are the logits of its model",
+            got="one that makes them in its own way",
+            next_step="use the model through lorastream: Learner.load(folder).predict(pictures)",
+        )
+
+
+@contextmanager
+def _on_cpu(model: nn.Module) -> Generator[None]:
+    device = next(model.parameters()).device
+    model.cpu()
+    try:
+        yield
+    finally:
+        model.to(device)

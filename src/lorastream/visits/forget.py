@@ -1,0 +1,32 @@
+"""A stored model without one of its classes; the backbone is not needed for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lorastream.heads import LinearHead, PrototypeHead, load_statistics
+from lorastream.training.checkpoint import read_model
+
+
+def without_class(folder: Path, label: int) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """Return a model's manifest as it stands, and its tensors without a class; the calibration holds on.
+
+    Raises:
+        CheckpointError: no model there, or it is damaged.
+    """
+    manifest, parts = read_model(folder)
+    sizes = [len(task) for task in manifest["classes"]]
+    tensors = parts["head"]
+    width = next(tensor.shape[1] for tensor in tensors.values() if tensor.dim() == 2)  # noqa: PLR2004 (the rows)
+    head = PrototypeHead(width) if "prototypes" in tensors else LinearHead(width)
+    head.load_tensors(tensors, sizes)
+    head.forget(label)
+    parts["head"] = head.tensors()
+    if "statistics" in parts:
+        statistics = load_statistics(parts["statistics"])
+        statistics.forget(label)
+        parts["statistics"] = statistics.tensors()
+    return manifest, parts
