@@ -125,7 +125,7 @@ def main(
     place = Place(name="pipeline", device=device, quick=quick, out=out)
     kinds, left_out = precisions(device)
     shape: Shape = networks.shapes(device, quick=quick, batch=batch)[0]
-    steps = steps or {"cpu": 6, "cuda": 40}[device]
+    steps = steps or {"cpu": 10, "cuda": 40}[device]
     steps = 2 if quick else steps
     rows: list[Json] = []
     with tempfile.TemporaryDirectory() as folder:

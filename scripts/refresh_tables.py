@@ -1,13 +1,14 @@
-"""Fill the tables of README and docs from the records under benchmarks/results, and draw README's picture.
+"""Fill the tables of README and docs from what lies under benchmarks/results, and draw README's picture.
 
-`--check` only compares. A table stands between `<!-- table: FOLDER -->` and `<!-- end -->`; `magnitudes` and
-`residuals` in place of `table` make those.
+`--check` only compares. A table stands between `<!-- table: FOLDER -->` and `<!-- end -->`; `magnitudes`, `residuals`,
+`targets` and `steps` in place of `table` make those.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lorastream.reports import magnitudes_markdown, residuals_markdown
@@ -17,25 +18,33 @@ from lorastream.reports.text import table
 from lorastream.runs import RunRecord, store
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "methods.md")
+sys.path.append(str(ROOT / "benchmarks"))
+from markdown import steps_table, targets_table  # noqa: E402 (benchmarks are scripts, no package)
+
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("methods", "performance")))
 PICTURE = ROOT / "docs" / "digits.svg"
 SHOWN = ("sequential_lora", "sd_lora")
-MAKE = {"table": table, "magnitudes": magnitudes_markdown, "residuals": residuals_markdown}
-BLOCK = re.compile(r"(<!-- (table|magnitudes|residuals): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+OF_RECORDS = {"table": table, "magnitudes": magnitudes_markdown, "residuals": residuals_markdown}
+MAKE: dict[str, Callable[[Path], str]] = {
+    **{name: lambda folder, make=make: make(_ranked(folder)) for name, make in OF_RECORDS.items()},
+    "targets": targets_table,
+    "steps": steps_table,
+}
+BLOCK = re.compile(rf"(<!-- ({'|'.join(MAKE)}): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(text: str) -> str:
     """Return a page's text with every table made anew."""
 
     def fill(block: re.Match[str]) -> str:
-        records = _ranked([store.read(path) for path in store.find(ROOT / block[3])])
-        return f"{block[1]}\n{MAKE[block[2]](records)}\n\n{block[4]}"
+        return f"{block[1]}\n{MAKE[block[2]](ROOT / block[3])}\n\n{block[4]}"
 
     return BLOCK.sub(fill, text)
 
 
-def _ranked(records: list[RunRecord]) -> list[RunRecord]:
-    """Put the most accurate method first, seeds in their order."""
+def _ranked(folder: Path) -> list[RunRecord]:
+    """Return a folder's records, the most accurate method first, seeds in their order."""
+    records = [store.read(path) for path in store.find(folder)]
     accuracy = {e.method: e.figure(lambda record: record.average_accuracy).mean or 0.0 for e in group(records)}
     return sorted(records, key=lambda record: (-accuracy[record.method], record.seed))
 

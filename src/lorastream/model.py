@@ -15,6 +15,7 @@ from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Batch, TaskImages
 from lorastream.errors import AdapterError, DataError
 from lorastream.heads import Calibration, ClassStatistics, LinearHead, PrototypeHead, load_statistics
+from lorastream.heads.places import place
 from lorastream.randomness import Randomness
 
 HeadKind = Literal["linear", "prototype"]
@@ -145,10 +146,7 @@ class IncrementalClassifier(nn.Module):
         """
         self.head.forget(label)
         del self.class_names[label]
-        task = 0
-        while label >= self.task_sizes[task]:
-            task, label = task + 1, label - self.task_sizes[task]
-        self.task_sizes[task] -= 1
+        self.task_sizes[place(label, self.task_sizes)[0]] -= 1
 
     def features(self, images: Tensor) -> Tensor:
         """Return `[n, width]` of normalised images `[n, 3, s, s]`."""
@@ -164,9 +162,9 @@ class IncrementalClassifier(nn.Module):
         if self._compiled is None:
             self._compiled = torch.compile(self.backbone.forward)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`."""
-        return self.head(self.features(images))
+    def forward(self, images: Tensor, *, since: int = 0) -> Tensor:
+        """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`; of the tasks from class `since` on."""
+        return self.head(self.features(images), since=since)
 
     def passes(self, images: TaskImages, *, epoch: int | None = None, size: int = 64) -> Iterator[tuple[Batch, Tensor]]:
         """Go once over a task's images without gradients; yield each batch with its features `[n, width]`.

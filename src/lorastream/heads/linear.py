@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lorastream.heads.places import place
+
 
 class LinearHead(nn.Module):
     """Logits `f W' + b` over all classes seen so far.
@@ -77,13 +79,15 @@ class LinearHead(nn.Module):
             for parameter in parameters:
                 parameter.requires_grad_(requires_grad=not newest_only or task == len(self.weights) - 1)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, *, since: int = 0) -> Tensor:
         """Return logits `[n, classes seen]` of `features [n, d]`; those of old rows do not change by a bit as it grows.
 
-        One product for each task: a product with more rows may round its first ones otherwise.
+        One product for each task: a product with more rows may round its first ones otherwise. With `since`, of the
+        tasks from that class on: what a step costs then does not grow with the tasks.
         """
-        parts = [F.linear(features, weight, bias) for weight, bias in zip(self.weights, self.biases, strict=True)]
-        return torch.cat(parts, dim=1)
+        first = self._place(since)[0] if since else 0
+        rows = zip(self.weights[first:], self.biases[first:], strict=True)
+        return torch.cat([F.linear(features, weight, bias) for weight, bias in rows], dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the head has learnt, by name, for saving; nothing before the first task."""
@@ -100,11 +104,7 @@ class LinearHead(nn.Module):
 
     def _place(self, label: int) -> tuple[int, int]:
         """Return the task of a class, and its row there."""
-        for task, bias in enumerate(self.biases):
-            if label < len(bias):
-                return task, label
-            label -= len(bias)
-        raise IndexError(label)
+        return place(label, map(len, self.biases))
 
     def _draw(self, n_classes: int, generator: torch.Generator) -> Tensor:
         bound = math.sqrt(3.0 / self.width)

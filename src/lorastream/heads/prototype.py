@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lorastream.heads.places import place
+
 
 class PrototypeHead(nn.Module):
     """Cosine similarity to the mean feature of every class (Mensink et al. 2013; SimpleCIL, Zhou et al. 2024).
@@ -48,23 +50,22 @@ class PrototypeHead(nn.Module):
 
     def forget(self, label: int) -> None:
         """Drop the mean of a class; a task that has no class left keeps its place."""
-        task, row = 0, label
-        while row >= self.sizes[task]:
-            task, row = task + 1, row - self.sizes[task]
-        self.sizes[task] -= 1
+        self.sizes[place(label, self.sizes)[0]] -= 1
         self.prototypes = torch.cat([self.prototypes[:label], self.prototypes[label + 1 :]])
 
     def learn(self, *, newest_only: bool) -> None:
         """Do nothing: no gradient reaches a mean."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, *, since: int = 0) -> Tensor:
         """Return cosine similarities in [-1, 1], `[n, classes seen]`, of `features [n, d]`.
+
+        With `since`, of the tasks from that class on.
 
         One product for each task: a product with more rows may round its first ones otherwise.
         """
         unit = F.normalize(features, dim=-1)
         means = F.normalize(self.prototypes.to(features.dtype), dim=-1).split(self.sizes)
-        return torch.cat([unit @ own.mT for own in means], dim=1)
+        return torch.cat([unit @ own.mT for own in means[place(since, self.sizes)[0] :]], dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the head has learnt, by name, for saving."""

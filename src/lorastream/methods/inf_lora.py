@@ -43,7 +43,7 @@ from lorastream.adapters import InputMoments
 from lorastream.data.task import Batch, Task
 from lorastream.linalg import dual_gpm
 from lorastream.linalg.dual_gpm import Energy, FirstTask, FreeSpace, Memory
-from lorastream.methods.losses import cross_entropy
+from lorastream.methods.losses import classification_loss
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -118,7 +118,7 @@ class InfLoRA:
 
     def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
         """Return the cross-entropy over the task's own classes."""
-        return cross_entropy(model(batch.images), batch, task, "current_classes")
+        return classification_loss(model, batch, task, "current_classes")
 
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Protect what the task's images use with the new weights; fold the update, for it is past."""

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from lorastream.data.task import Batch, Task
-from lorastream.methods.losses import cross_entropy
+from lorastream.methods.losses import classification_loss
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -51,7 +51,7 @@ class Joint:
 
     def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
         """Return the cross-entropy over all classes seen."""
-        return cross_entropy(model(batch.images), batch, task, "seen_classes")
+        return classification_loss(model, batch, task, "seen_classes")
 
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Freeze the update."""

@@ -53,7 +53,7 @@ from lorastream.linalg.penalties import (
     sparsity_penalty,
     squared_gradients,
 )
-from lorastream.methods.losses import cross_entropy
+from lorastream.methods.losses import classification_loss, cross_entropy
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -109,7 +109,7 @@ class LoRASum:
 
     def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
         """Return the cross-entropy over the task's own classes and the weighted penalty."""
-        loss = cross_entropy(model(batch.images), batch, task, "current_classes")
+        loss = classification_loss(model, batch, task, "current_classes")
         # Sums over hundreds of thousands of entries are too much for the types of autocast.
         with torch.autocast(loss.device.type, enabled=False):
             for penalty in self._penalties:

@@ -9,18 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lorastream.data.task import Batch, Task
+from lorastream.model import IncrementalClassifier
 
 Softmax = Literal["current_classes", "seen_classes"]
 """Over which logits the softmax runs: those of the task's own classes (local cross-entropy), or of all seen so far."""
 
 
+def classification_loss(model: IncrementalClassifier, batch: Batch, task: Task, softmax: Softmax) -> Tensor:
+    """Return `cross_entropy` of a batch; only the logits that the softmax runs over are computed."""
+    since = task.first_class if softmax == "current_classes" else 0
+    return cross_entropy(model(batch.images, since=since), batch, task, softmax)
+
+
 def cross_entropy(logits: Tensor, batch: Batch, task: Task, softmax: Softmax) -> Tensor:
-    """Return the mean cross-entropy of `logits [n, classes seen]` as a scalar, computed in float32 at least.
+    """Return the mean cross-entropy of `logits [n, classes seen]`, or of their last ones, in float32 at least.
 
     With `current_classes` only the columns of the task's own classes take part and the labels are shifted by the number
     of classes known before, as in the released code of SD-LoRA (commit 8bacded, `models/sdlora.py`) and InfLoRA
     (commit e08b00e, `methods/inflora.py`): the rows of older classes get no gradient.
     """
     first = task.first_class if softmax == "current_classes" else 0
-    exact = logits[:, first:].to(torch.promote_types(logits.dtype, torch.float32))
+    exact = logits[:, first - task.n_classes_seen :].to(torch.promote_types(logits.dtype, torch.float32))
     return F.cross_entropy(exact, batch.labels - first)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lorastream.data.task import Batch, Task
 from lorastream.heads import PrototypeHead
-from lorastream.methods.losses import cross_entropy
+from lorastream.methods.losses import classification_loss
 from lorastream.methods.protocol import SETTINGS, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -31,7 +31,7 @@ class Prototypes:
 
     def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
         """Return the cross-entropy over the similarities, for those who want to look; nothing learns from it."""
-        return cross_entropy(model(batch.images), batch, task, "seen_classes")
+        return classification_loss(model, batch, task, "seen_classes")
 
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Store the mean feature of every class of the task."""

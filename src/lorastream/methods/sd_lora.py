@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from lorastream.adapters import Adapter, Adapters
 from lorastream.adapters.directions import Fit, Norm, Residual, direction_norms, fit_newest, norm_of
 from lorastream.data.task import Batch, Task
-from lorastream.methods.losses import cross_entropy
+from lorastream.methods.losses import classification_loss
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -171,7 +171,7 @@ class SDLoRA:
 
     def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
         """Return the cross-entropy over the task's own classes."""
-        return cross_entropy(model(batch.images), batch, task, "current_classes")
+        return classification_loss(model, batch, task, "current_classes")
 
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Freeze the update and the scales; the model computes the same as before, unless a direction is absorbed."""

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from lorastream.data.task import Batch, Task
-from lorastream.methods.losses import Softmax, cross_entropy
+from lorastream.methods.losses import Softmax, classification_loss
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -52,7 +52,7 @@ class SequentialLoRA:
 
     def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
         """Return the cross-entropy over the chosen classes."""
-        return cross_entropy(model(batch.images), batch, task, self.softmax)
+        return classification_loss(model, batch, task, self.softmax)
 
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Freeze the update until the next task."""

@@ -267,8 +267,8 @@ class _Descent:
 
     def _correct(self, batch: Batch) -> Tensor:
         """Return how many images of the batch the last logits have right, choosing among the task's classes."""
-        first = self.task.first_class
-        return (self.logits[:, first:].argmax(dim=1) == batch.labels - first).sum()
+        own = self.logits[:, -len(self.task.class_names) :]
+        return (own.argmax(dim=1) == batch.labels - self.task.first_class).sum()
 
     def _report(self, running: _Running, epoch: int, step: int) -> None:
         loss, accuracy = self._finite(running, epoch, step)

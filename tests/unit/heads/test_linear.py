@@ -34,6 +34,13 @@ def test_growth_leaves_old_rows_and_old_logits_bit_identical(sizes: list[int], n
     assert all(torch.equal(head.tensors()[name][:known], tensor) for name, tensor in tensors.items())
 
 
+def test_the_logits_of_later_tasks_are_those_columns_of_all() -> None:
+    head = _head(2, 1, 3)
+    features = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    for since in (0, 2, 3):
+        assert torch.equal(head(features, since=since), head(features)[:, since:])
+
+
 def test_new_rows_are_drawn_as_the_released_code_does() -> None:
     head = _head(300, width=768)
     weight, bias = head.weights[0], head.biases[0]

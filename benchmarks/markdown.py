@@ -1,0 +1,53 @@
+"""The tables of docs/performance.md, from what the benchmarks wrote; `scripts/refresh_tables.py` puts them there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from measuring import Json
+from targets import verdicts
+
+
+def targets_table(folder: Path) -> str:
+    """Return every target with what was measured, the bound, and whether it is met."""
+    results = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
+    lines = [(number, what.replace("\n  ", " "), *rest) for number, what, *rest in verdicts(results)]
+    return _table(("", "target, at its worst measurement", "measured", "bound", ""), lines, right={2, 3})
+
+
+def steps_table(folder: Path) -> str:
+    """Return every measured step: its time, over the floor's, and what it saves for the backward pass."""
+    cost, memory = _read(folder / "step_cost.json"), _read(folder / "memory.json")
+    saved = {_key(row): row["saved_bytes"] / memory["batches"][row["shape"]] for row in memory["rows"]}
+    parts: list[str] = []
+    for shape, title in cost["shapes"].items():
+        floor = next((row["milliseconds"] for row in cost["rows"] if row["shape"] == shape), 0.0)
+        rows = [
+            (
+                row["method"] + (", released way" if row["looped"] else ""),
+                f"{row['tasks']:,}" if row["tasks"] else "",
+                f"{row['milliseconds']:,.0f}",
+                f"{row.get('over_floor', row['milliseconds'] / floor):.3f}",
+                f"{saved[_key(row)] / 1e6:.2f}" if _key(row) in saved else "",
+            )
+            for row in cost["rows"]
+            if row["shape"] == shape
+        ]
+        headings = ("step", "tasks", "ms", "over the floor", "saved, MB an image")
+        parts.append(f"{title}, {', '.join(cost['precisions'])}:\n\n" + _table(headings, rows, right={1, 2, 3, 4}))
+    return "\n\n".join(parts)
+
+
+def _key(row: Json) -> tuple[str, str, str, bool, int]:
+    return row["shape"], row["precision"], row["method"], row["looped"], row["tasks"]
+
+
+def _read(path: Path) -> Json:
+    return json.loads(path.read_text("utf-8"))
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[int]) -> str:
+    marks = ["--:" if column in right else ":--" for column in range(len(headings))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, marks, *rows))
