@@ -23,13 +23,12 @@ def steps_table(folder: Path) -> str:
     saved = {_key(row): row["saved_bytes"] / memory["batches"][row["shape"]] for row in memory["rows"]}
     parts: list[str] = []
     for shape, title in cost["shapes"].items():
-        floor = next((row["milliseconds"] for row in cost["rows"] if row["shape"] == shape), 0.0)
         rows = [
             (
-                row["method"] + (", released way" if row["looped"] else ""),
+                row["method"] + (f", released way, batch {row['batch']}" if row["looped"] else ""),
                 f"{row['tasks']:,}" if row["tasks"] else "",
                 f"{row['milliseconds']:,.0f}",
-                f"{row.get('over_floor', row['milliseconds'] / floor):.3f}",
+                f"{row['over_floor']:.3f}" if "over_floor" in row else "",
                 f"{saved[_key(row)] / 1e6:.2f}" if _key(row) in saved else "",
             )
             for row in cost["rows"]

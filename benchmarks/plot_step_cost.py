@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,9 +39,12 @@ def picture(step_cost: Json, memory: Json, shape: str, precision: str) -> str:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.0, 3.8), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _draw(left, _of(step_cost, shape, precision), "milliseconds", 1 / 1000, "seconds a step")
+        _draw(
+            left, _of(step_cost, shape, precision), lambda row: 1000 / row["images_a_second"], "milliseconds an image"
+        )
         batch = memory["batches"][shape]
-        _draw(right, _of(memory, shape, precision), "saved_bytes", 1e-6 / batch, "saved for backward, MB an image")
+        saved = _of(memory, shape, precision)
+        _draw(right, saved, lambda row: 1e-6 * row["saved_bytes"] / batch, "saved for backward, MB an image")
         figure.suptitle(f"A training step of SD-LoRA as tasks add up: {step_cost['shapes'][shape]}, {precision}")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
         text = io.StringIO()
@@ -59,12 +62,12 @@ def _of(results: Json, shape: str, precision: str) -> list[Json]:
     return [row for row in results["rows"] if (row["shape"], row["precision"]) == (shape, precision)]
 
 
-def _draw(panel: Axes, rows: Sequence[Json], key: str, unit: float, label: str) -> None:
+def _draw(panel: Axes, rows: Sequence[Json], value: Callable[[Json], float], label: str) -> None:
     of_method = [row for row in rows if row["method"] == "sd_lora"]
     ours, loop = (
-        [(row["tasks"], row[key] * unit) for row in of_method if row["looped"] is looped] for looped in (False, True)
+        [(row["tasks"], value(row)) for row in of_method if row["looped"] is looped] for looped in (False, True)
     )
-    floor = next(row[key] * unit for row in rows if row["method"] == "floor")
+    floor = next(value(row) for row in rows if row["method"] == "floor")
     beyond = straight_line(loop, FURTHEST)
     panel.plot(*zip(*loop, strict=True), color=LOOP, marker="o", label="the released forward pass, written anew")
     panel.plot(

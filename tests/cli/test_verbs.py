@@ -23,7 +23,8 @@ VERBS = {
     "history": {MODEL, JSON},
     "learn": {
         *(("argument", "FOLDER", True), OVERRIDES, JSON, QUIET, WEIGHTS),
-        *(("--into", None), ("--backbone", None), ("--method", None), ("--seed", None), ("--evaluate-on", None)),
+        *(("--into", None), ("--backbone", None), ("--image-size", None), ("--method", None), ("--seed", None)),
+        ("--evaluate-on", None),
         *(("--same-class", "refuse"), ("--held-out", 0.2), ("--broken-share", 0.1), ("--require", None)),
     },
     "list": {("argument", "KIND", False), JSON},

@@ -46,6 +46,15 @@ def learn(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Local file with the backbone's weights.")
     ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Side of the images of a new model; smaller is faster.",
+            show_default="its own",
+        ),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Method of a new model.", show_default=METHOD)
     ] = None,
@@ -85,7 +94,8 @@ def learn(
     _check_folder(folder)
     _check_place(into)
     with screen.waiting("loading", silent=quiet):
-        learner = _learner(into, settings, backbone=backbone, weights=weights, method=method, seed=seed)
+        new = {"backbone": backbone, "method": method, "seed": seed, "image_size": image_size}
+        learner = _learner(into, settings, new, weights=weights)
         from lorastream.visits.gate import UpdateRefusedError
     terms = {
         "same_class": same_class,
@@ -151,13 +161,17 @@ def _settings(overrides: list[str], *, new: bool) -> dict[str, dict[str, Any]]:
 def _learner(
     into: Path,
     settings: Mapping[str, Mapping[str, Any]],
+    new: Mapping[str, Any],
     *,
-    backbone: str | None,
     weights: Path | None,
-    method: str | None,
-    seed: int | None,
 ) -> Learner:
     """Load the model, or make a new one.
+
+    Args:
+        into: the model's folder.
+        settings: by table, as `_settings` gives them.
+        new: what a new model is made with: backbone, method, seed, image_size; None where it was not said.
+        weights: local file with the backbone's weights.
 
     Raises:
         UserError: what was given does not fit.
@@ -166,27 +180,34 @@ def _learner(
     from lorastream.visits.defaults import TRANSFORMS
 
     if _is_model(into):
-        _check_same(into, {"backbone": backbone, "method": method, "seed": seed})
+        _check_same(into, new)
         return Learner.load(into, weights=weights)
     own = {_TRANSFORMS[key]: value for key, value in settings.get("data", {}).items()}
     return Learner.create(
-        backbone or FIRST_TRY,
-        method or METHOD,
+        new["backbone"] or FIRST_TRY,
+        new["method"] or METHOD,
         weights=weights,
-        seed=seed or 0,
+        image_size=new["image_size"],
+        seed=new["seed"] or 0,
         transforms={**TRANSFORMS, **own},
         **settings.get("method", {}),
     )
 
 
-def _check_same(into: Path, given: Mapping[str, str | int | None]) -> None:
-    """Refuse a backbone, a method or a seed that is not the model's own."""
+def _check_same(into: Path, given: Mapping[str, Any]) -> None:
+    """Refuse a backbone, an image size, a method or a seed that is not the model's own."""
     from lorastream.training.manifest import read_manifest
 
     manifest = read_manifest(into)
-    own = {"backbone": manifest["backbone"]["name"], "method": manifest["method"]["name"], "seed": manifest["seed"]}
+    own = {
+        "backbone": manifest["backbone"]["name"],
+        "image_size": manifest["backbone"]["image_size"],
+        "method": manifest["method"]["name"],
+        "seed": manifest["seed"],
+    }
+    options = {key: f"--{key.replace('_', '-')}" for key in own}
     faults = [
-        Fault(f"--{key}", f"{own[key]}, which {into} was made with", str(value), f"leave --{key} out")
+        Fault(options[key], f"{own[key]}, which {into} was made with", str(value), f"leave {options[key]} out")
         for key, value in given.items()
         if value is not None and value != own[key]
     ]
