@@ -20,7 +20,7 @@ def targets_table(folder: Path) -> str:
 def steps_table(folder: Path) -> str:
     """Return every measured step: its time, over the floor's, and what it saves for the backward pass."""
     cost, memory = _read(folder / "step_cost.json"), _read(folder / "memory.json")
-    saved = {_key(row): row["saved_bytes"] / memory["batches"][row["shape"]] for row in memory["rows"]}
+    saved = {_key(row): row["saved_bytes"] / row["batch"] for row in memory["rows"]}
     parts: list[str] = []
     for shape, title in cost["shapes"].items():
         rows = [

@@ -42,9 +42,8 @@ def picture(step_cost: Json, memory: Json, shape: str, precision: str) -> str:
         _draw(
             left, _of(step_cost, shape, precision), lambda row: 1000 / row["images_a_second"], "milliseconds an image"
         )
-        batch = memory["batches"][shape]
         saved = _of(memory, shape, precision)
-        _draw(right, saved, lambda row: 1e-6 * row["saved_bytes"] / batch, "saved for backward, MB an image")
+        _draw(right, saved, lambda row: 1e-6 * row["saved_bytes"] / row["batch"], "saved for backward, MB an image")
         figure.suptitle(f"A training step of SD-LoRA as tasks add up: {step_cost['shapes'][shape]}, {precision}")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
         text = io.StringIO()

@@ -37,7 +37,7 @@ from measuring import (
     take_turns,
 )
 from networks import Setup
-from ways import FLOOR, Way, step_of
+from ways import FLOOR, Way, fitting, step_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,6 @@ class Plan:
     seconds: tuple[float, float]
     rounds: tuple[int, int]
 
-
-LOOP_BATCH = {"cpu": 8, "cuda": 128}
-"""At most so many images a step where the released ways are compared: at 32 and T = 50 they take more than 24 GB."""
 
 WHOLE = Plan(
     tasks={"sd_lora": (1, 10, 50, 100, 1000), "inf_lora": (1, 10, 1000)},
@@ -82,7 +79,7 @@ def measure(setup: Setup, plan: Plan) -> tuple[list[Json], list[Json]]:
     first = _turns(setup, ours, plan.seconds[0], plan.rounds[0])
     rows = _rows(setup, ours, first, _operations(setup))
     figures = _against_floor(plan, first)
-    small = replace(setup, shape=replace(setup.shape, batch=min(setup.shape.batch, LOOP_BATCH[setup.device])))
+    small = fitting(setup)
     for method, numbers in plan.loop_tasks.items():
         pairs = [Way(method, tasks, looped) for tasks in numbers for looped in (False, True)]
         second = _turns(small, pairs, plan.seconds[1] / len(plan.loop_tasks), plan.rounds[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networks
 import released
@@ -38,6 +38,15 @@ class Way:
     def name(self) -> str:
         """For keys and tables."""
         return f"{self.method}{' loop' if self.looped else ''} {self.tasks or ''}".strip()
+
+
+LOOP_BATCH = {"cpu": 8, "cuda": 128}
+"""At most so many images a step of the released ways: at 32 and T = 50 a processor's 24 GB are not enough."""
+
+
+def fitting(setup: Setup) -> Setup:
+    """Return the setup with a batch at which the released ways fit into memory."""
+    return replace(setup, shape=replace(setup.shape, batch=min(setup.shape.batch, LOOP_BATCH[setup.device])))
 
 
 def step_of(setup: Setup, way: Way) -> Step:
