@@ -1,7 +1,7 @@
 # make demo    from a bare machine to a model that keeps what it learnt
 # make test    the whole suite
 # make check   format, lint, types, import contracts
-# make bench   how fast it is: under ten minutes on two cores, ends with the targets
+# make bench   how fast it is: about eleven minutes on two cores, ends with the targets
 # make wheel   build the wheel and start it in a clean environment
 
 VENV ?= .venv
