@@ -32,6 +32,7 @@ SIZES = (3, 8, 1, 5, 3)
 SEED, IMAGES, TEST_IMAGES, IMAGE_SIZE = 1993, 24, 50, 112
 BACKBONE = "deit_tiny_patch16_224.fb_in1k"
 METHODS = ("sd_lora", "prototypes")
+LONG = ("confusion", "reliability")
 
 
 def write_folders(images: Images, classes: Mapping[str, int], n: int, folder: Path) -> None:
@@ -58,7 +59,9 @@ def taught(
         begun = time.perf_counter()
         learnt = told("learn", str(visit), "--into", str(model), *(new if number == 0 else []))
         seconds = time.perf_counter() - begun
+        learnt = {key: value for key, value in learnt.items() if key != "model"} | {"source": visit.name}
         evaluated = told("evaluate", str(model), str(test))
+        evaluated = {key: value for key, value in evaluated.items() if key not in LONG}
         rows.append({"method": method, "visit": number + 1, "seconds": seconds, "learn": learnt, "evaluate": evaluated})
         print(f"{method}, visit {number + 1}: {seconds:.0f} s", flush=True)
     return rows
