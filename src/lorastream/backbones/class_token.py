@@ -40,7 +40,7 @@ def narrow(network: nn.Module) -> bool:
 
     Only for plain vision transformers of timm, whose parts are known; everything else is left as it is.
     """
-    if not isinstance(network, VisionTransformer) or type(network) is not VisionTransformer:
+    if type(network) is not VisionTransformer:
         return False  # a distilled one, for example, reads two tokens
     last = network.blocks[-1]
     known = type(last) is Block and type(last.attn) is Attention and getattr(last.attn, "gate", None) is None

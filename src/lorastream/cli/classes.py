@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lorastream.cli.arguments import AsJson
-from lorastream.cli.history import ModelFolder, print_json, told_of
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson, ModelFolder
+from lorastream.cli.history import told_of
 from lorastream.errors import CheckpointError, RunError
 
 
@@ -19,7 +20,6 @@ def rename(
     json: AsJson = False,
 ) -> None:
     """Give a class another name; all that was learnt stays. It is a step that can be gone back from."""
-    from lorastream.cli import screen
     from lorastream.visits import steps
 
     try:
@@ -27,7 +27,7 @@ def rename(
     except RunError as error:
         raise CheckpointError.of(error.faults) from error
     if json:
-        print_json(entry.to_dict())
+        screen.print_json(entry.to_dict(), allow_nan=False)
     else:
         screen.show(f"{old} is called {new} now. {model} is at step {entry.number}: {told_of(entry)}")
 
@@ -43,7 +43,6 @@ def forget_class(
     What the adapters learnt from its pictures is mixed with what they learnt from others, and stays; earlier steps
     of the history still know the class.
     """
-    from lorastream.cli import screen
     from lorastream.visits import steps
 
     try:
@@ -51,6 +50,6 @@ def forget_class(
     except RunError as error:
         raise CheckpointError.of(error.faults) from error
     if json:
-        print_json(entry.to_dict())
+        screen.print_json(entry.to_dict(), allow_nan=False)
     else:
         screen.show(f"{name} is forgotten. {model} is at step {entry.number}: {told_of(entry)}")

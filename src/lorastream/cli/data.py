@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorastream.cli import screen
 from lorastream.cli.arguments import AsJson
 from lorastream.errors import UserError
 
@@ -57,9 +58,8 @@ def show(*, json: AsJson = False) -> None:
 
     benchmarks = [catalogue.find(name) for name in catalogue.names()]
     if json:
-        _print_json({benchmark.name: _described(benchmark) for benchmark in benchmarks})
+        screen.print_json({benchmark.name: _described(benchmark) for benchmark in benchmarks})
         return
-    from lorastream.cli import screen
     from lorastream.reports.units import size
 
     width = screen.console().width
@@ -106,7 +106,7 @@ def prepare(
     )
     with _going_on_told(), stages(silent=quiet) as progress:
         made = preparing.prepare(known, root.expanduser(), request, archives=tuple(archive or ()), progress=progress)
-    _print_json(_summary(made)) if json else _tell(
+    screen.print_json(_summary(made)) if json else _tell(
         made, root, terms=f"{known.title}: {known.terms}. See {known.homepage}"
     )
 
@@ -132,7 +132,7 @@ def verify(
     with stages(silent=quiet) as progress:
         found = verifying.verify(known, root.expanduser(), name, decode_all=decode, progress=progress)
     if json:
-        _print_json(_report(found))
+        screen.print_json(_report(found))
     else:
         _show_checks(found)
     if found.faults:
@@ -215,7 +215,6 @@ def _show_checks(found: Verification) -> None:
     from rich import box
     from rich.table import Table
 
-    from lorastream.cli import screen
     from lorastream.reports.units import NOTHING
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
@@ -230,12 +229,4 @@ def _show_checks(found: Verification) -> None:
 
 
 def _show(*lines: str) -> None:
-    from lorastream.cli import screen
-
     screen.show(*lines)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))

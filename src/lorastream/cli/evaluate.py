@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorastream.cli.arguments import AsJson
-from lorastream.cli.predict import ModelFolder, Quiet, Weights
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson, ModelFolder, Weights
+from lorastream.cli.predict import Quiet
 
 if TYPE_CHECKING:
     from lorastream.cli.stages import Told
+    from lorastream.data.pictures import Named
     from lorastream.training.folder_evaluation import FolderEvaluation
+    from lorastream.training.manifest import Step
 
 
 def evaluate(
@@ -27,21 +31,17 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy by task and class, what is taken for what, and how far probabilities can be believed."""
-    from lorastream.cli import screen
     from lorastream.cli.stages import stages
     from lorastream.data.pictures import of_classes
     from lorastream.training.lineage import lineage
 
-    lineage(model.expanduser())
-    of_classes(folder)
+    steps, pictures = lineage(model.expanduser()), of_classes(folder)
     with stages(silent=quiet, rate=True) as told:
         found = _evaluation(model, folder, weights, told)
-        series = _measured(model, folder, weights, told, found) if history else _stored(model, found)
+        series = _measured(model, steps, pictures, weights, told, found) if history else _stored(steps, found)
     document = _document(found, series, blame=history)
     if json:
-        import json as json_module
-
-        typer.echo(json_module.dumps(document, indent=1, ensure_ascii=False))
+        screen.print_json(document)
         return
     from lorastream.reports.evaluation import shown
 
@@ -56,27 +56,28 @@ def _evaluation(model: Path, folder: str, weights: Path | None, told: Told) -> F
     return evaluate_folder(asked, folder, listen=lambda event: told("evaluating", event.done, event.total))
 
 
-def _stored(model: Path, found: FolderEvaluation) -> dict[str, list[tuple[int, float]]]:
+def _stored(steps: Sequence[Step], found: FolderEvaluation) -> dict[str, list[tuple[int, float]]]:
     """Return of each class its held-out accuracy when it was learnt, as the model's history has it, and that of now."""
-    from lorastream.training.lineage import accuracy_when_learnt, lineage
+    from lorastream.training.lineage import accuracy_when_learnt
 
-    steps = lineage(model.expanduser())
     then = accuracy_when_learnt(steps)
     now = found.accuracy_of_class
     return {name: [then[name], (steps[-1].number, now[name])] for name in now if name in then}
 
 
 def _measured(
-    model: Path, folder: str, weights: Path | None, told: Told, found: FolderEvaluation
+    model: Path,
+    steps: Sequence[Step],
+    pictures: Mapping[str, Sequence[Named]],
+    weights: Path | None,
+    told: Told,
+    found: FolderEvaluation,
 ) -> dict[str, list[tuple[int, float]]]:
     """Return of each class its accuracy on the same pictures after every step that taught something."""
-    from lorastream.data.pictures import of_classes
     from lorastream.learner import Learner
     from lorastream.training.folder_evaluation import evaluate_pictures
-    from lorastream.training.lineage import lineage, names_now
+    from lorastream.training.lineage import names_now
 
-    steps = lineage(model.expanduser())
-    pictures = of_classes(folder)
     series: dict[str, list[tuple[int, float]]] = {name: [] for name in pictures}
     for step, names in zip(steps[:-1], names_now(steps)[:-1], strict=True):
         own = {then: pictures[now] for then, now in names.items() if now in pictures}

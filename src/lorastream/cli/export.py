@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorastream.cli.arguments import AsJson
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson, ModelFolder, Weights
 
 if TYPE_CHECKING:
     from lorastream.export import Exported
 
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, as `learn` and `run` write it.")]
 Pictures = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Compare on these pictures.", show_default="seeded images"),
@@ -20,10 +20,6 @@ Pictures = Annotated[
 Tolerance = Annotated[
     float | None,
     typer.Option(min=0.0, metavar="NUMBER", help="Largest difference of any logit that passes.", show_default="1e-4"),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The backbone's weights, if they were moved.", show_default=False),
 ]
 
 
@@ -40,8 +36,6 @@ def export(
     json: AsJson = False,
 ) -> None:
     """Write a model for timm, transformers, peft, ONNX or torch, and see there that it gives the same logits."""
-    from lorastream.cli import screen
-
     with screen.waiting("exporting", silent=json):
         from lorastream.export.write import TOLERANCE, export_model, exporter_of
         from lorastream.learner import Learner
@@ -51,9 +45,7 @@ def export(
         accepted = TOLERANCE if tolerance is None else tolerance
         made = export_model(learner, to, out or beside(model, to), pictures=pictures, tolerance=accepted)
     if json:
-        import json as json_module
-
-        typer.echo(json_module.dumps(_document(made), indent=1, ensure_ascii=False))
+        screen.print_json(_document(made))
         return
     show(made)
 
@@ -68,7 +60,6 @@ def show(made: Exported) -> None:
     """Print the files, the largest difference, and the lines that load it, unbroken so that they can be copied."""
     from rich.text import Text
 
-    from lorastream.cli import screen
     from lorastream.reports.units import size
 
     screen.show(

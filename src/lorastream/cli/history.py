@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorastream.cli.arguments import AsJson
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson, ModelFolder
 from lorastream.errors import CheckpointError, RunError
 
 if TYPE_CHECKING:
     from lorastream.visits.steps import Entry
-
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="The model's folder.")]
 
 
 def history(model: ModelFolder, *, json: AsJson = False) -> None:
@@ -26,9 +24,8 @@ def history(model: ModelFolder, *, json: AsJson = False) -> None:
 
     entries = steps.history(model)
     if json:
-        print_json([entry.to_dict() for entry in entries])
+        screen.print_json([entry.to_dict() for entry in entries], allow_nan=False)
         return
-    from lorastream.cli import screen
     from lorastream.cli.visits import history_table
 
     screen.show(history_table(entries, width=screen.console().width))
@@ -44,7 +41,6 @@ def rollback(
     json: AsJson = False,
 ) -> None:
     """Put a model back into the state of a step, bit for bit; no step is lost."""
-    from lorastream.cli import screen
     from lorastream.visits import steps
 
     try:
@@ -52,7 +48,7 @@ def rollback(
     except RunError as error:
         raise CheckpointError.of(error.faults) from error
     if json:
-        print_json(entry.to_dict())
+        screen.print_json(entry.to_dict(), allow_nan=False)
     else:
         screen.show(f"{model} is at step {entry.number}: {told_of(entry)}", f"All steps: lorastream history {model}")
 
@@ -61,10 +57,3 @@ def told_of(entry: Entry) -> str:
     """Return in a few words what a model is after a step."""
     date = "" if entry.date is None else f", made {entry.date[:16].replace('T', ' ')} UTC"
     return f"{entry.n_classes} {'class' if entry.n_classes == 1 else 'classes'}{date}."
-
-
-def print_json(document: Any) -> None:  # noqa: ANN401 (any plain value)
-    """Print plain values as JSON."""
-    import json
-
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

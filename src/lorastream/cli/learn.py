@@ -271,10 +271,8 @@ def _show(made: Visit, into: Path, learner: Learner, *, is_new: bool, json: bool
     from lorastream.cli.visits import as_dict, closing_line, summary
 
     if json:
-        import json as json_module
-
         document = {"model": str(into), **as_dict(made), "classes_known": len(learner.class_names)}
-        typer.echo(json_module.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+        screen.print_json(document, allow_nan=False)
     elif quiet:
         screen.show(closing_line(made, len(learner.class_names)))
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorastream.cli import screen
 from lorastream.cli.arguments import AsJson
 from lorastream.errors import UserError, unknown_name
 
@@ -45,14 +46,10 @@ def show(
         raise UserError.of([unknown_name("lorastream list KIND", kind="kind", got=kind, choices=kinds)])
     chosen = [Kind(kind)] if kind else list(Kind)
     if json:
-        import json as json_module
-
         listed = {k.value: _recipes() if k is Kind.recipes else _entries(k) for k in chosen}
-        typer.echo(json_module.dumps(listed, indent=1, ensure_ascii=False))
+        screen.print_json(listed)
         return
     from rich.text import Text
-
-    from lorastream.cli import screen
 
     width = screen.console().width
     for number, each in enumerate(chosen):
@@ -91,8 +88,6 @@ def _recipes() -> dict[str, dict[str, Any]]:
 def _recipe_lines(width: int) -> list[Text]:
     """Return the recipes with their first lines, and below each what others measured on it, with the source."""
     from rich.text import Text
-
-    from lorastream.cli import screen
 
     recipes = _recipes()
     longest = max(map(len, recipes))

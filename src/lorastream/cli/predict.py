@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorastream.cli.arguments import AsJson
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson, ModelFolder, Weights
 from lorastream.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from lorastream.learner import Learner
     from lorastream.training.answers import Prediction
 
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of the model, as `learn` wrote it.")]
-Weights = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The backbone's weights, if they were moved.", show_default=False),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no remarks.")]
 _NAMED_AT_MOST = 5
 
@@ -67,14 +63,12 @@ def predict(
     seconds = time.perf_counter() - begun
     _tell_broken(broken, of=len(named), quiet=quiet)
     if json and kept is not None:
-        _print_json(_document(learner, kept, broken, seconds))
+        screen.print_json(_document(learner, kept, broken, seconds))
     elif kept is not None:
         _show(learner, kept, unknown=unknown, seconds=seconds, quiet=quiet)
 
 
 def _loaded(model: Path, weights: Path | None, *, quiet: bool) -> Learner:
-    from lorastream.cli import screen
-
     with screen.waiting("loading", silent=quiet):
         from lorastream.learner import Learner
 
@@ -125,15 +119,7 @@ def _document(learner: Learner, found: list[Prediction], broken: list[DataError]
     }
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
-
-
 def _show(learner: Learner, found: list[Prediction], *, unknown: bool, seconds: float, quiet: bool) -> None:
-    from lorastream.cli import screen
-
     shared = _shared_folder([one.picture for one in found])
     strange = sum(one.is_unknown for one in found)
     number = f"{len(found):,} picture{'' if len(found) == 1 else 's'}"
@@ -175,7 +161,6 @@ def _shared_folder(pictures: list[str]) -> str:
 
 
 def _tell_broken(broken: list[DataError], *, of: int, quiet: bool) -> None:
-    from lorastream.cli import screen
     from lorastream.errors import DataError
 
     faults = [fault for error in broken for fault in error.faults]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lorastream.cli.arguments import AsJson
-from lorastream.cli.export import ModelFolder, Pictures, Tolerance, Weights
+from lorastream.cli import screen
+from lorastream.cli.arguments import AsJson, ModelFolder, Weights
+from lorastream.cli.export import Pictures, Tolerance
 
 Repository = Annotated[
     str, typer.Argument(metavar="REPOSITORY", help="owner/name on the hub; made if it is not there.")
@@ -29,8 +30,6 @@ def push(
     import tempfile
     from pathlib import Path
 
-    from lorastream.cli import screen
-
     with screen.waiting("exporting and uploading", silent=json), tempfile.TemporaryDirectory() as scratch:
         from lorastream.export.card import hub_lines
         from lorastream.export.publish import check_repository, publish
@@ -46,11 +45,9 @@ def push(
         address = publish(made, learner, repository, private=private, steps=history(model))
     lines = hub_lines(made, repository)
     if json:
-        import json as json_module
-
         document = {"address": address, "target": to, "private": private, "files": dict(made.files), "lines": lines}
         document |= {"largest_difference": made.largest_difference, "compared_on": made.compared}
-        typer.echo(json_module.dumps(document, indent=1, ensure_ascii=False))
+        screen.print_json(document)
         return
     from rich.text import Text
 

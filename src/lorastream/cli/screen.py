@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -33,6 +35,13 @@ def show(*parts: RenderableType, stderr: bool = False) -> None:
     text = captured.get()
     target.file.write(text if target.is_terminal else re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE))
     target.file.flush()
+
+
+def print_json(document: Any, *, allow_nan: bool = True) -> None:  # noqa: ANN401 (any plain value)
+    """Print plain values as JSON on standard output."""
+    import json
+
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=allow_nan))
 
 
 def wrapped(text: str, width: int, style: str = "") -> list[Text]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lorastream.cli import screen
 from lorastream.cli.arguments import AsJson, Overrides, RecipeName
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def validate(
     if faults:
         raise RecipeError.of(faults)
     if json:
-        import json as json_module
-
-        typer.echo(json_module.dumps([plan.resolved() for plan in checked], indent=1, ensure_ascii=False))
+        screen.print_json([plan.resolved() for plan in checked])
     else:
         typer.echo(f"{recipe} is valid for {', '.join(plan.method.name for plan in checked)}.")
 
