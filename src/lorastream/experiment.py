@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def run(
     backbone: Backbone | None = None,
     cache: Path | None = None,
     listen: Listener = nobody,
+    recorded: Callable[[RunRecord, Path], None] = lambda _record, _folder: None,
 ) -> tuple[RunRecord, Path]:
     """Run a recipe of one method and one seed.
 
@@ -57,6 +59,8 @@ def run(
         backbone: in place of the recipe's own; it belongs to the run afterwards.
         cache: where decoded images are kept.
         listen: told of what goes on.
+        recorded: told by the main process of every record that was written, with its folder: after each task and at
+            the end.
 
     Returns:
         The record and the folder that it was written to, with the model in `folder/model`.
@@ -94,6 +98,7 @@ def run(
             if learner.accelerator.is_main_process:
                 learner.save(folder / MODEL)
                 store.write(record, folder)
+                recorded(record, folder)
         record = record.ended("finished")
     except KeyboardInterrupt:
         record = record.ended("interrupted")
@@ -105,6 +110,7 @@ def run(
     finally:
         if learner.accelerator.is_main_process:
             store.write(record, folder)
+            recorded(record, folder)
     return record, folder
 
 

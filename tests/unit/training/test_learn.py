@@ -19,7 +19,7 @@ from lorastream.data.stream import Stream
 from lorastream.errors import DataError, RunError
 from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
-from lorastream.training import learn as module
+from lorastream.training import descent as module
 from lorastream.training.events import EpochDone, Event, StepDone, TaskLearnt, TaskStarted
 from lorastream.training.learn import learn
 from lorastream.training.settings import TrainingSettings
