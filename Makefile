@@ -1,6 +1,10 @@
 # make demo    from a bare machine to a model that keeps what it learnt
 # make test    the whole suite
-# make check   format, lint, types, import contracts
+# make check   format, lint, types, import contracts, unsafe calls
+# make audit   known holes in what is installed, which needs a network
+# make ray     a suite on a Ray cluster that the test starts itself, about half a minute
+# make fuzz    some thousand damaged inputs, others every time; LORASTREAM_FUZZ=20000 make fuzz for more
+# make survive the digits run killed at 25 random instants, for every method: hours on two cores
 # make bench   how fast it is: about eleven minutes on two cores, ends with the targets
 # make wheel   build the wheel and start it in a clean environment
 
@@ -11,21 +15,38 @@ BIN := $(VENV)/bin
 INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test check format bench wheel constraints clean
+.PHONY: demo test chromium check audit fuzz ray format survive bench wheel constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lorastream run digits --methods sequential_lora,sd_lora
 	@echo "The frozen backbone with the mean feature of every class, for comparison:"
 	$(BIN)/lorastream run digits --methods prototypes --quiet
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev chromium
 	$(BIN)/python -m pytest -n 2
+
+# The browser of tests/browser, from Debian where we may install it; without one those tests are skipped, and say so.
+CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver fonts-dejavu-core
+chromium:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { $(CHROMIUM) || { apt-get update -qq && $(CHROMIUM); }; } >/dev/null 2>&1; then :; \
+	else echo "No Chromium: tests/browser is skipped. As root: apt-get install -y chromium chromium-driver"; fi
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/pip-audit --skip-editable
+
+fuzz: $(VENV)/.installed-dev
+	LORASTREAM_FUZZ=$${LORASTREAM_FUZZ:-2400} $(BIN)/python -m pytest -q -p no:xdist -o timeout=0 tests/fuzz/test_hostile_input.py
+
+ray: $(VENV)/.installed-dev
+	LORASTREAM_RAY=1 $(BIN)/python -m pytest -q -p no:xdist tests/unit/suites/test_on_ray.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
@@ -33,6 +54,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
+
+survive: $(VENV)/.installed-dev
+	$(BIN)/python tests/survival/survive.py
 
 wheel: $(VENV)/.installed-dev
 	rm -rf build/wheel dist

@@ -12,20 +12,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lorastream.reports import magnitudes_markdown, residuals_markdown
+from lorastream.reports.comparison import compare
+from lorastream.reports.comparison.columns import footnotes
+from lorastream.reports.comparison.documents import markdown_table
 from lorastream.reports.groups import group
 from lorastream.reports.plots import accuracy_over_tasks
-from lorastream.reports.text import table
 from lorastream.runs import RunRecord, store
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
-from markdown import steps_table, targets_table  # noqa: E402 (benchmarks are scripts, no package)
+from performance_tables import steps_table, targets_table  # noqa: E402 (benchmarks are scripts, no package)
 
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("methods", "performance")))
 PICTURE = ROOT / "docs" / "digits.svg"
 SHOWN = ("sequential_lora", "sd_lora")
-OF_RECORDS = {"table": table, "magnitudes": magnitudes_markdown, "residuals": residuals_markdown}
+OF_RECORDS = {"magnitudes": magnitudes_markdown, "residuals": residuals_markdown}
+
+
+def compared(folder: Path) -> str:
+    """Return a folder's runs beside each other, with what a reader must know below, as `report --compare` makes them.
+
+    The data of all runs are the same: a fingerprint also changes with the time that a file was written.
+    """
+    settings = compare([store.read(path) for path in store.find(folder)], same_data=True).settings
+    return "\n\n".join("\n".join([markdown_table(s), "", *(f"- {note}" for note in footnotes(s))]) for s in settings)
+
+
 MAKE: dict[str, Callable[[Path], str]] = {
+    "table": compared,
     **{name: lambda folder, make=make: make(_ranked(folder)) for name, make in OF_RECORDS.items()},
     "targets": targets_table,
     "steps": steps_table,

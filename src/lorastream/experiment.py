@@ -21,7 +21,8 @@ from lorastream.learner import Learner
 from lorastream.methods.protocol import hyper_parameters
 from lorastream.recipes import build
 from lorastream.recipes.schema import Recipe
-from lorastream.runs import environment, store
+from lorastream.runs import environment, store, unfinished
+from lorastream.runs.answers import CalibrationRecord, ConfusionRecord
 from lorastream.runs.record import (
     BackboneRecord,
     DatasetRecord,
@@ -32,8 +33,10 @@ from lorastream.runs.record import (
     now,
 )
 from lorastream.training.evaluate import Evaluation
-from lorastream.training.events import Listener, Preparing, nobody
+from lorastream.training.events import Listener, Note, Preparing, nobody
 from lorastream.training.learn import Learnt
+from lorastream.training.sitting import Sitting
+from lorastream.training.states import States
 
 MODEL = "model"
 
@@ -48,6 +51,7 @@ def run(
     cache: Path | None = None,
     listen: Listener = nobody,
     recorded: Callable[[RunRecord, Path], None] = lambda _record, _folder: None,
+    resume: bool = False,
 ) -> tuple[RunRecord, Path]:
     """Run a recipe of one method and one seed.
 
@@ -59,18 +63,25 @@ def run(
         backbone: in place of the recipe's own; it belongs to the run afterwards.
         cache: where decoded images are kept.
         listen: told of what goes on.
-        recorded: told by the main process of every record that was written, with its folder: after each task and at
-            the end.
+        recorded: told by the main process of every record that was written, with its folder: at the beginning, after
+            each task and at the end.
+        resume: go on with the run that was stopped in `folder`, or with the newest one of this recipe below `root`; to
+            the same bytes as if it had not been stopped. One that is finished is given back as it is; where there is
+            none, one begins.
 
     Returns:
         The record and the folder that it was written to, with the model in `folder/model`.
 
     Raises:
-        UserError: the recipe cannot be built, or `folder` holds a run already.
-        RunError: the loss is not finite.
+        UserError: the recipe cannot be built, `folder` holds a run already, or is resumed with another recipe.
+        RunError: the loss is not finite; what was learnt before is kept.
         KeyboardInterrupt: it was interrupted; the record says so and holds every task that was learnt.
     """
     build.check(recipe)
+    if resume:
+        folder = folder or unfinished.latest(root, recipe.resolved(), recipe.method.name, recipe.seed)
+        if folder is not None and unfinished.status_of(folder) == "finished":
+            return _finished(recipe, folder)
     images = dataset or build.dataset(recipe)
     options: dict[str, Any] = recipe.method.hyperparameters
     learner = Learner(
@@ -91,14 +102,33 @@ def run(
             progress=lambda done, total: listen(Preparing(done=done, total=total)),
         )
     record = _begin(recipe, learner, images, stream)
-    folder = _claim(folder, root, record, learner)
+    folder = _claim(folder, root, record, learner, resume=resume)
+    sitting = Sitting(
+        folder, learner.model, learner.method, learner.accelerator, tell=lambda text: listen(Note(text=text))
+    )
+    with sitting.held():
+        record = sitting.begin(record, resume=resume)
+        record = _learn_all(learner, stream, record, folder, sitting, recorded)
+    return record, folder
+
+
+def _learn_all(
+    learner: Learner,
+    stream: Stream,
+    record: RunRecord,
+    folder: Path,
+    sitting: Sitting,
+    recorded: Callable[[RunRecord, Path], None],
+) -> RunRecord:
+    """Learn the tasks that are still to do; write model and record after each, and the record at the end."""
     try:
+        # What a kill left of both is written again; of a run that begins, the record alone.
+        _write(learner, record, folder, recorded)
         for task in stream:
-            record = _one_task(learner, task, stream, record)
-            if learner.accelerator.is_main_process:
-                learner.save(folder / MODEL)
-                store.write(record, folder)
-                recorded(record, folder)
+            if task.index >= len(record.accuracy_matrix):
+                record = _one_task(learner, task, stream, record, sitting)
+                sitting.learnt(record)
+                _write(learner, record, folder, recorded)
         record = record.ended("finished")
     except KeyboardInterrupt:
         record = record.ended("interrupted")
@@ -111,18 +141,38 @@ def run(
         if learner.accelerator.is_main_process:
             store.write(record, folder)
             recorded(record, folder)
+    sitting.end()
+    return record
+
+
+def _write(learner: Learner, record: RunRecord, folder: Path, recorded: Callable[[RunRecord, Path], None]) -> None:
+    if learner.accelerator.is_main_process:
+        if record.accuracy_matrix:
+            learner.save(folder / MODEL)
+        store.write(record, folder)
+        recorded(record, folder)
+
+
+def _finished(recipe: Recipe, folder: Path) -> tuple[RunRecord, Path]:
+    """Return a run that has nothing left to do; states that a kill left behind at its very end go."""
+    record = store.read(folder)
+    unfinished.check_same(folder, record.recipe, recipe.resolved())
+    States(folder / unfinished.RESUME).clear()
     return record, folder
 
 
-def _one_task(learner: Learner, task: Task, stream: Stream, record: RunRecord) -> RunRecord:
+def _one_task(learner: Learner, task: Task, stream: Stream, record: RunRecord, sitting: Sitting) -> RunRecord:
     """Learn a task, evaluate every class seen, and return the record with both."""
     exemplar_free = learner.method.traits.exemplar_free
-    learnt = learner.learn(task if exemplar_free else stream.joined(task.index))
+    keeper = sitting.keeper(every=learner.training.checkpoint_every)
+    learnt = learner.learn(task if exemplar_free else stream.joined(task.index), keeper=keeper)
     evaluation = learner.evaluate(stream)
     for epoch in learnt.epochs:
         record = record.with_epoch(
             EpochResult(task=task.index, epoch=epoch.epoch, loss=epoch.loss, accuracy=epoch.accuracy, lr=epoch.lr)
         )
+    for note in learnt.notes:
+        record = record.with_note(note)
     return record.with_task(_result(task, learnt, evaluation))
 
 
@@ -140,6 +190,8 @@ def _result(task: Task, learnt: Learnt, evaluation: Evaluation) -> TaskResult:
         trainable_parameters=learnt.trainable_parameters,
         stored_bytes=learnt.stored_bytes,
         figures=learnt.figures,
+        confusion=ConfusionRecord.of(evaluation.confusion, evaluation.classes),
+        calibration=CalibrationRecord.of(evaluation.reliability),
     )
 
 
@@ -190,8 +242,10 @@ def _device(learner: Learner, recipe: Recipe) -> Device:
     )
 
 
-def _claim(folder: Path | None, root: Path, record: RunRecord, learner: Learner) -> Path:
-    """Return the folder of a run, made anew by the main process; one that holds a run already is left alone."""
+def _claim(folder: Path | None, root: Path, record: RunRecord, learner: Learner, *, resume: bool) -> Path:
+    """Return the folder of a run, made anew by the main process; one that holds a run is left alone, or resumed."""
+    if resume and folder is not None and (unfinished.status_of(folder) or unfinished.is_unfinished(folder)):
+        return folder
     chosen: list[str | LorastreamError] = [""]
     if learner.accelerator.is_main_process:
         try:

@@ -42,6 +42,12 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
         ) from error
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes had begun to write in a folder; for whoever knows that nobody writes there now."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in a folder last through a loss of power; nothing to do on Windows, where folders do not open."""
     if os.name == "nt":

@@ -29,8 +29,11 @@ from lorastream.training.evaluate import Evaluation, evaluate
 from lorastream.training.events import Listener, Preparing, nobody
 from lorastream.training.folder_evaluation import FolderEvaluation, evaluate_folder
 from lorastream.training.learn import Learnt, learn
-from lorastream.training.requirements import check_alignable, check_fits
+from lorastream.training.manifest import taken_as_written
+from lorastream.training.requirements import check_alignable, check_fits, check_head
+from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
+from lorastream.training.sharding import check_shardable, shard_backbone
 from lorastream.visits.defaults import TRANSFORMS, with_chosen
 from lorastream.visits.outcome import Visit, joined, terms
 from lorastream.visits.visit import visit
@@ -75,14 +78,23 @@ class Learner:
         self.method_name = method
         self.method: Method = build_method(method, options)
         check_alignable(self.training, self.method, method)
+        check_head(self.training, self.method, method)
+        check_shardable(self.training, self.method, method)
         self.accelerator = accelerator_for(self.training)
         if isinstance(backbone, str):
             backbone = load_backbone(backbone, weights=weights, image_size=image_size)
         check_fits(self.method, backbone)
         self.randomness = Randomness(seed)
-        self.model = IncrementalClassifier(backbone, head=self.method.traits.head, randomness=self.randomness).to(
-            self.accelerator.device
+        own = self.training.head
+        self.model = IncrementalClassifier(
+            backbone,
+            head=own.kind if own else self.method.traits.head,
+            head_options=own.options() if own else None,
+            randomness=self.randomness,
         )
+        if self.training.shard_backbone:
+            shard_backbone(self.model, self.method, self.accelerator.device)
+        self.model.to(self.accelerator.device)
         self.transform_config = (
             transforms if isinstance(transforms, TransformConfig) else _transform_config(transforms or {})
         )
@@ -143,15 +155,18 @@ class Learner:
         )
 
     @overload
-    def learn(self, given: Task) -> Learnt: ...
+    def learn(self, given: Task, *, keeper: Keeper | None = None) -> Learnt: ...
     @overload
     def learn(self, given: str | Path | Dataset, **on_terms: Any) -> Visit: ...  # noqa: ANN401 (each term and setting has its own)
-    def learn(self, given: Task | str | Path | Dataset, **on_terms: Any) -> Learnt | Visit:
+    def learn(
+        self, given: Task | str | Path | Dataset, *, keeper: Keeper | None = None, **on_terms: Any
+    ) -> Learnt | Visit:
         """Learn one task, or the classes of a folder or a dataset; see `visits`.
 
         Args:
             given: a task whose classes are new; for a method that is not exemplar-free, `stream.joined(i)`. Or a
                 folder with one folder a class, or a dataset: its settings follow from the amount of data.
+            keeper: of a task: keeps what it comes to, to be gone on with; see `training.resume`.
             **on_terms: for a folder or dataset: `same_class` ("refuse", "merge" or "new"), `held_out`, `broken_share`,
                 `require` ("old-drop<=1"), `evaluation` (a folder), `cache`, and settings such as `epochs`.
 
@@ -164,7 +179,15 @@ class Learner:
             self._visits.append(visit(self, given, terms(**on_terms)))
             return self._visits[-1]
         self._check_follows(given)
-        return learn(self.model, self.method, given, self.training, accelerator=self.accelerator, listen=self.listen)
+        return learn(
+            self.model,
+            self.method,
+            given,
+            self.training,
+            accelerator=self.accelerator,
+            listen=self.listen,
+            keeper=keeper,
+        )
 
     @overload
     def evaluate(self, tasks: str | Path) -> FolderEvaluation: ...
@@ -254,33 +277,34 @@ class Learner:
             listen: told of what goes on.
 
         Raises:
-            CheckpointError: no model there, or a file of it is damaged.
+            CheckpointError: no model there, or a file of it is damaged, or says what was never written.
             BackboneError: the backbone at hand is not the one the model was made with.
         """
         facts, parts = read_model(Path(folder), step=step)
-        known = facts["backbone"]
-        if backbone is None:
-            backbone = load_backbone(
-                known["name"],
-                weights=weights or known.get("weights"),
-                image_size=known["image_size"],
-                pretrained=known["pretrained"],
+        with taken_as_written(Path(folder)):
+            known = facts["backbone"]
+            if backbone is None:
+                backbone = load_backbone(
+                    known["name"],
+                    weights=weights or known.get("weights"),
+                    image_size=known["image_size"],
+                    pretrained=known["pretrained"],
+                )
+            if known["pretrained"] or "backbone" not in parts:
+                backbone.check_is(known["sha256"], where=str(folder))
+            method = dict(facts["method"])
+            learner = cls(
+                backbone,
+                method.pop("name"),
+                training=with_chosen(training_settings(facts["training"], where=str(folder)), facts.get("chosen")),
+                transforms=facts["transforms"],
+                seed=facts["seed"],
+                listen=listen,
+                **method,
             )
-        if known["pretrained"] or "backbone" not in parts:
-            backbone.check_is(known["sha256"], where=str(folder))
-        method = dict(facts["method"])
-        learner = cls(
-            backbone,
-            method.pop("name"),
-            training=with_chosen(training_settings(facts["training"], where=str(folder)), facts.get("chosen")),
-            transforms=facts["transforms"],
-            seed=facts["seed"],
-            listen=listen,
-            **method,
-        )
-        learner.model.load_tensors(parts, facts["classes"], **facts["adapters"])
-        load_learnt_state(learner.method, parts.get("method", {}))
-        return learner
+            learner.model.load_tensors(parts, facts["classes"], **facts["adapters"])
+            load_learnt_state(learner.method, parts.get("method", {}))
+            return learner
 
     def _check_follows(self, task: Task) -> None:
         joined = not self.method.traits.exemplar_free

@@ -5,23 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lorastream import processes
 from lorastream.adapters import Adapters, Target, attach
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Batch, TaskImages
 from lorastream.errors import AdapterError, DataError
-from lorastream.heads import Calibration, ClassStatistics, LinearHead, PrototypeHead, load_statistics
+from lorastream.heads import (
+    Calibration,
+    ClassStatistics,
+    CosineHead,
+    DiscriminantHead,
+    LinearHead,
+    PrototypeHead,
+    RidgeHead,
+    load_statistics,
+)
 from lorastream.heads.places import place
 from lorastream.randomness import Randomness
 
-HeadKind = Literal["linear", "prototype"]
+Head = LinearHead | CosineHead | DiscriminantHead | PrototypeHead | RidgeHead
+HeadKind = Literal["linear", "cosine", "discriminant", "prototype", "ridge"]
 
-
-HEADS: dict[HeadKind, type[LinearHead | PrototypeHead]] = {"linear": LinearHead, "prototype": PrototypeHead}
+HEADS: dict[HeadKind, type[Head]] = {
+    "linear": LinearHead,
+    "cosine": CosineHead,
+    "discriminant": DiscriminantHead,
+    "prototype": PrototypeHead,
+    "ridge": RidgeHead,
+}
 
 
 class IncrementalClassifier(nn.Module):
@@ -29,7 +45,8 @@ class IncrementalClassifier(nn.Module):
 
     Args:
         backbone: the encoder.
-        head: which head: `linear` or `prototype`.
+        head: which head: `linear`, `cosine`, `prototype` or `ridge`.
+        head_options: what it is made with beside its width, such as `scale` of a cosine head.
         randomness: the source of the initial numbers of new parameters.
 
     Attributes:
@@ -42,11 +59,18 @@ class IncrementalClassifier(nn.Module):
         calibration: what makes its answers trustworthy; None before `training.calibrate`, and outdated by `grow`.
     """
 
-    def __init__(self, backbone: Backbone, *, head: HeadKind = "linear", randomness: Randomness | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        head: HeadKind = "linear",
+        head_options: Mapping[str, Any] | None = None,
+        randomness: Randomness | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head_kind: HeadKind = head
-        self.head: LinearHead | PrototypeHead = HEADS[head](backbone.width)
+        self.head: Head = HEADS[head](backbone.width, **(head_options or {}))
         self.randomness = randomness or Randomness(0)
         self.class_names: list[str] = []
         self.task_sizes: list[int] = []
@@ -162,23 +186,40 @@ class IncrementalClassifier(nn.Module):
         if self._compiled is None:
             self._compiled = torch.compile(self.backbone.forward)
 
-    def forward(self, images: Tensor, *, since: int = 0) -> Tensor:
-        """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`; of the tasks from class `since` on."""
-        return self.head(self.features(images), since=since)
+    def forward(self, images: Tensor, *, since: int = 0, learning: bool = False) -> Tensor:
+        """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`; of the tasks from class `since` on.
+
+        With `learning`, the logits that the loss is to see, where the head answers with others.
+        """
+        return self.head(self.features(images), since=since, learning=learning)
 
     def passes(self, images: TaskImages, *, epoch: int | None = None, size: int = 64) -> Iterator[tuple[Batch, Tensor]]:
         """Go once over a task's images without gradients; yield each batch with its features `[n, width]`.
 
+        Of several processes each yields its own part of every batch, which may be empty; what is made of them has to be
+        put together again, as `processes.total`, `heads.features_by_class` and `InputMoments.mean` do.
+
         Args:
             images: of a task.
             epoch: augmented as in that epoch of training; None: as test images are seen.
-            size: images at once.
+            size: images at once on each process.
         """
-        kind = next(self.backbone.parameters()).dtype
-        for batch in images.batches(size, epoch=epoch, device=self.device):
+        kind, shard = next(self.backbone.parameters()).dtype, processes.shard()
+        for batch in images.batches(size * shard[1], epoch=epoch, shard=shard, device=self.device):
             with torch.no_grad(), self.autocast():
-                features = self.features(batch.images.to(kind))
+                nothing = torch.empty(0, self.backbone.width, dtype=kind, device=self.device)
+                runs = len(batch) or self.backbone.sharded
+                features = self.features(batch.images.to(kind)) if runs else nothing
             yield batch, features
+
+    def keep_company(self, rounds: int) -> None:
+        """Run so often forward and backward on no image: others need this process's parts of a sharded backbone."""
+        side, kind = self.backbone.spec.image_size, next(self.backbone.parameters()).dtype
+        for _ in range(rounds if self.backbone.sharded else 0):
+            with self.autocast():
+                features = self.features(torch.empty(0, 3, side, side, dtype=kind, device=self.device))
+            if features.requires_grad:
+                features.sum().backward()
 
     def learning(self) -> list[nn.Parameter]:
         """Return the parameters that learn now."""

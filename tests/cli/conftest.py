@@ -15,6 +15,7 @@ import pytest
 
 from lorastream.backbones.backbone import Backbone
 from lorastream.cli.main import main
+from lorastream.reports.page.live import LivePage
 
 COLUMNS = 80
 TINY = (
@@ -64,6 +65,7 @@ def lorastream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 def tiny(monkeypatch: pytest.MonkeyPatch, tiny_backbone: Callable[[], Backbone]) -> tuple[str, ...]:
     """Let every recipe have the tiny backbone, and return the arguments of one that is over in a blink."""
     monkeypatch.setattr("lorastream.recipes.build.backbone", lambda _recipe: tiny_backbone())
+    monkeypatch.setattr(LivePage, "__call__", lambda *_: None)  # a second of drawing for each run; see test_pages
     return TINY
 
 

@@ -190,7 +190,10 @@ def test_interrupted_is_130_and_what_was_learnt_is_recorded(
     monkeypatch.setattr(Learner, "evaluate", stopped)
     told = lorastream("run", *tiny, "--out", "cut")
     assert (told.code, told.out) == (130, "")
-    assert told.err.splitlines()[-2:] == ["What was learnt is recorded: lorastream report cut", "Interrupted."]
+    recorded, how, last = told.err.splitlines()[-3:]
+    assert (recorded, last) == ("What was learnt is recorded: lorastream report cut", "Interrupted.")
+    assert how.startswith("Go on where it stopped: lorastream run digits ")
+    assert how.endswith(" --out cut --resume")
     assert "Traceback" not in told.err
     record = json.loads(Path("cut/record.json").read_text())
     assert (record["status"], len(record["accuracy_matrix"])) == ("interrupted", task)

@@ -77,6 +77,7 @@ def test_control_c_ends_a_real_run_with_130_and_a_record(tmp_path: Path) -> None
             break
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (130, ""), told + err
-    assert err.splitlines()[-2:] == ["What was learnt is recorded: lorastream report cut", "Interrupted."]
+    on = f"Go on where it stopped: lorastream {words} --resume"
+    assert err.splitlines()[-2:] == [on, "Interrupted."]
     assert "Traceback" not in err
     assert '"status": "interrupted"' in (tmp_path / "cut/record.json").read_text()

@@ -15,6 +15,10 @@ RECIPE, OVERRIDES = ("argument", "RECIPE", True), ("argument", "KEY=VALUE", Fals
 MODEL, CLASS = ("argument", "MODEL", True), ("argument", "CLASS", True)
 JSON, QUIET, WEIGHTS = ("--json", False), ("--quiet", "-q", False), ("--weights", None)
 VERBS = {
+    "analyse": {
+        *(("argument", "RUN", True), ("--what", None), ("--set", None), JSON),
+        *(("--tasks", None), ("--points", None), ("--images", None)),
+    },
     "data": set(),
     "doctor": {JSON},
     "evaluate": {MODEL, ("argument", "FOLDER", True), ("--history", False), JSON, QUIET, WEIGHTS},
@@ -24,7 +28,7 @@ VERBS = {
     "learn": {
         *(("argument", "FOLDER", True), OVERRIDES, JSON, QUIET, WEIGHTS),
         *(("--into", None), ("--backbone", None), ("--image-size", None), ("--method", None), ("--seed", None)),
-        ("--evaluate-on", None),
+        *(("--evaluate-on", None), ("--resume", False)),
         *(("--same-class", "refuse"), ("--held-out", 0.2), ("--broken-share", 0.1), ("--require", None)),
     },
     "list": {("argument", "KIND", False), JSON},
@@ -37,13 +41,25 @@ VERBS = {
         *(("--to", "hf"), ("--private", False), ("--pictures", None), ("--tolerance", None)),
     },
     "rename": {MODEL, CLASS, ("argument", "NAME", True), JSON},
-    "report": {("argument", "FOLDER", False), JSON, ("--markdown", False), ("--magnitudes", False)},
+    "report": {
+        ("argument", "FOLDER", False),
+        JSON,
+        ("--markdown", False),
+        ("--magnitudes", False),
+        *(("--html", False), ("--out", None), ("--compare", False), ("--against", None), ("--same-data", False)),
+        *(("--csv", False), ("--latex", False)),
+    },
     "rollback": {MODEL, ("--to", None), JSON},
     "run": {
         *(RECIPE, OVERRIDES, JSON, QUIET),
-        *(("--methods", None), ("--seeds", 1), ("--out", None)),
+        *(("--methods", None), ("--seeds", 1), ("--out", None), ("--resume", False), ("--track", None)),
+    },
+    "suite": {
+        *(("argument", "SUITE", True), OVERRIDES, JSON, QUIET),
+        *(("--jobs", None), ("--ray", False), ("--ray-address", None), ("--dry-run", False)),
     },
     "validate": {RECIPE, OVERRIDES, JSON},
+    "watch": {("argument", "RUN", False), ("--once", False), ("--every", 2.0)},
 }
 """Of each verb: arguments with whether they are required, options with their defaults."""
 
@@ -65,7 +81,7 @@ def test_help_fits_and_says_what_a_verb_does(
     assert (told.code, told.err) == (0, "")
     lines = told.out.splitlines()
     assert lines[0].startswith(" ".join(["Usage: lorastream", *verb]))
-    assert len(lines) <= 32
+    assert len(lines) <= 36
     assert all(cell_len(line) <= min(width, 100) and not line.endswith("...") for line in lines[1:])
 
 

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from lorastream import processes
 from lorastream.adapters.attach import Adapters
 from lorastream.errors import AdapterError
+
+_NONE = 2**62
+"""In place of the number of the first batch that was not finite: there was none."""
 
 
 class InputMoments:
@@ -56,14 +60,20 @@ class InputMoments:
         self._handles.clear()
 
     def mean(self) -> dict[str, Tensor]:
-        """Return the moment `[in, in]` of every adapted layer by its name.
+        """Return the moment `[in, in]` of every adapted layer by its name: of what all processes have gathered.
 
         Raises:
             AdapterError: nothing flowed into a layer, or a value was not finite; layer and batch are named.
+            ProcessLostError: another process failed or is gone.
         """
-        for name in self.adapters.layers:
-            self._check(name)
-        return {name: total / self.rows[name] for name, total in self.sums.items()}
+        return {name: self._mean(name, layer.base.weight) for name, layer in self.adapters.layers.items()}
+
+    def _mean(self, name: str, weight: Tensor) -> Tensor:
+        nothing = weight.new_zeros((weight.shape[1],) * 2, dtype=torch.promote_types(weight.dtype, torch.float32))
+        rows = int(processes.total(torch.tensor(self.rows.get(name, 0), device=weight.device)))
+        first_bad = processes.smallest(self._first_bad.get(name, torch.tensor(_NONE, device=weight.device)))
+        _check(name, rows, int(first_bad))
+        return processes.total(self.sums.get(name, nothing)) / rows
 
     def _hook(self, name: str) -> Any:  # noqa: ANN401 (torch's own type for hooks)
         def gather(_layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -80,28 +90,28 @@ class InputMoments:
         number = self._batches.get(name, 0)
         if number == 0:
             self.sums[name], self.rows[name] = moment, 0
-            self._first_bad[name] = moment.new_full((), -1, dtype=torch.int64)
+            self._first_bad[name] = moment.new_full((), _NONE, dtype=torch.int64)
         else:
             self.sums[name] += moment
         # A value that is not finite shows on the diagonal; its batch is noted without waiting for the device.
-        bad = ~moment.diagonal().isfinite().all() & (self._first_bad[name] < 0)
+        bad = ~moment.diagonal().isfinite().all() & (self._first_bad[name] == _NONE)
         self._first_bad[name] = torch.where(bad, number, self._first_bad[name])
         self.rows[name] += len(rows)
         self._batches[name] = number + 1
 
-    def _check(self, name: str) -> None:
-        if not self.rows.get(name):
-            raise AdapterError(
-                f"input moments of {name}",
-                expected="inputs to gather them from",
-                got="none: no image went through this layer",
-                next_step="give the task training images, and adapt only layers that the network uses",
-            )
-        batch = int(self._first_bad[name])
-        if batch >= 0:
-            raise AdapterError(
-                f"input moments of {name}, batch {batch + 1}",
-                expected="finite values",
-                got="NaN or infinity",
-                next_step="look at the images of that batch and at earlier layers, or use training.precision=fp32",
-            )
+
+def _check(name: str, rows: int, first_bad: int) -> None:
+    if not rows:
+        raise AdapterError(
+            f"input moments of {name}",
+            expected="inputs to gather them from",
+            got="none: no image went through this layer",
+            next_step="give the task training images, and adapt only layers that the network uses",
+        )
+    if first_bad != _NONE:
+        raise AdapterError(
+            f"input moments of {name}, batch {first_bad + 1}",
+            expected="finite values",
+            got="NaN or infinity",
+            next_step="look at the images of that batch and at earlier layers, or use training.precision=fp32",
+        )

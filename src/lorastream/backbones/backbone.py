@@ -54,6 +54,7 @@ class Backbone(nn.Module):
 
     Attributes:
         trained: whether its own weights have been changed by learning, so that they must be saved.
+        sharded: whether its blocks' weights are in parts over several processes.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Backbone(nn.Module):
         self.network = network.eval().requires_grad_(requires_grad=False)
         narrow(network)
         self.trained = False
+        self.sharded = False
         self.spec = spec
         self.width = width
         self.projections = {kind: tuple(found) for kind, found in projections.items()}
@@ -84,7 +86,9 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features `[n, width]` of normalised images `[n, 3, s, s]`."""
-        return self.network(images)
+        features = self.network(images)
+        # A part of the tokens is a view, of which FSDP warns as it hooks into what comes out here.
+        return features.clone() if self.sharded else features
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in evaluation mode: a frozen encoder has no dropout and moves no running statistics."""

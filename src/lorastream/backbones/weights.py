@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+# For its error alone: nothing is loaded with it.
+import pickle  # nosec B403
 from collections.abc import Mapping
 from pathlib import Path
 

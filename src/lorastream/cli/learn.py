@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorastream.cli import screen
+from lorastream.cli import resuming, screen
 from lorastream.cli.arguments import AsJson
 from lorastream.errors import CheckpointError, Fault, RecipeError, RunError
 
@@ -80,6 +80,7 @@ def learn(
         Path | None,
         typer.Option(metavar="FOLDER", help="Pictures of old classes to measure them on.", show_default=False),
     ] = None,
+    resume: resuming.Resume = False,
     json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and the closing line only.")] = False,
 ) -> None:
@@ -87,12 +88,15 @@ def learn(
 
     The first visit makes the model. Exit code 1: what was required does not hold, and the model is as it was.
     """
+    from lorastream.runs.unfinished import RESUME
     from lorastream.visits.requirements import parse
+    from lorastream.visits.unfinished import drop
 
     parse(require or [])
     settings = _settings(overrides or [], new=not _is_model(into))
     _check_folder(folder)
     _check_place(into)
+    resume = _is_to_resume(into, resume=resume)
     with screen.waiting("loading", silent=quiet):
         new = {"backbone": backbone, "method": method, "seed": seed, "image_size": image_size}
         learner = _learner(into, settings, new, weights=weights)
@@ -103,28 +107,59 @@ def learn(
         "broken_share": broken_share,
         "require": require or [],
         "evaluation": evaluate_on,
+        "states": into / RESUME,
+        "resume": resume,
         **settings.get("training", {}),
     }
     before = _content(into)
     refused: UpdateRefusedError | None = None
     try:
-        made = _taught(learner, folder, terms, quiet=quiet)
+        with resuming.ending_in_order():
+            made = _taught(learner, folder, terms, into, quiet=quiet)
         _save(learner, into, before)
     except UpdateRefusedError as error:
         made, refused = error.visit, error
+    drop(into)
     _show(made, into, learner, is_new=before is None, json=json, quiet=quiet)
     if refused is not None:
         raise refused
 
 
-def _taught(learner: Learner, folder: Path, terms: Mapping[str, Any], *, quiet: bool) -> Visit:
+def _taught(learner: Learner, folder: Path, terms: Mapping[str, Any], into: Path, *, quiet: bool) -> Visit:
     from lorastream.cli.progress import display_visit
+    from lorastream.visits.unfinished import stopped
 
     shown = display_visit(f"{folder}", silent=quiet)
     learner.listen = shown.listen
-    # Standard output is for results; what a method or a library prints goes where the progress goes.
-    with shown, contextlib.redirect_stdout(sys.stderr):
-        return learner.learn(folder, **terms)
+    try:
+        # Standard output is for results; what a method or a library prints goes where the progress goes.
+        with shown, contextlib.redirect_stdout(sys.stderr):
+            return learner.learn(folder, **terms)
+    except KeyboardInterrupt:
+        resuming.tell_how(kept=stopped(into) is not None)
+        raise
+
+
+def _is_to_resume(into: Path, *, resume: bool) -> bool:
+    """Return whether to go on with a visit that was stopped; offer it on a terminal where that was not said.
+
+    Raises:
+        CheckpointError: one was stopped, and nobody said what is to become of it.
+    """
+    from lorastream.runs.unfinished import RESUME
+    from lorastream.visits.unfinished import drop, stopped
+
+    found = stopped(into)
+    if found is None:
+        drop(into)  # of a visit that is over
+    elif not resume and not resuming.is_wanted(f"{into}: an unfinished visit of {found}"):
+        raise CheckpointError(
+            str(into),
+            expected="a model that no unfinished visit waits for",
+            got=f"one of {found}",
+            next_step=f"go on with it: the same command with --resume; or drop it: rm -r {into / RESUME}",
+        )
+    return found is not None
 
 
 def _settings(overrides: list[str], *, new: bool) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,9 @@ from typing import Annotated, cast
 
 import typer
 
+from lorastream import processes
 from lorastream.cli import (
+    analyse,
     classes,
     data,
     doctor,
@@ -22,11 +24,14 @@ from lorastream.cli import (
     push,
     report,
     run,
+    suite,
     validate,
+    watch,
 )
 from lorastream.errors import LorastreamError, RunError, UserError
 
 INTERRUPTED = 130
+_SHARED = {"run"}  # verbs whose work several processes share
 # A command line that cannot be read; typer has no public name for it, and its home moves between releases.
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
@@ -50,7 +55,10 @@ app.command("forget-class", short_help="Drop a class of a model.")(classes.forge
 app.command("export", short_help="Write a model for another library.")(export.export)
 app.command("push", short_help="Put an exported model on the Hugging Face hub.")(push.push)
 app.command("run", short_help="Learn a recipe's tasks one after another.")(run.run)
+app.command("suite", short_help="Make many runs: methods x recipes x seeds.")(suite.suite)
+app.command("watch", short_help="Watch a run as it goes on.")(watch.watch)
 app.command("report", short_help="Show the tables of runs.")(report.report)
+app.command("analyse", short_help="Measure what the papers claim on a run.")(analyse.analyse)
 app.command("list", short_help="List methods, recipes, backbones and sources.")(list.show)
 app.command("validate", short_help="Check a recipe without running it.")(validate.validate)
 app.command("doctor", short_help="Show versions, device and disk.")(doctor.doctor)
@@ -68,6 +76,13 @@ def _root(
 
         typer.echo(f"lorastream {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand not in _SHARED and processes.launched() > 1:
+        raise UserError(
+            f"lorastream {context.invoked_subcommand or ''}".rstrip(),
+            expected="to be started once: of all verbs only `run` shares its work between processes",
+            got=f"started {processes.launched()} times, by torchrun or accelerate launch",
+            next_step="start it without a launcher; or hide all devices but one from it: CUDA_VISIBLE_DEVICES=0",
+        )
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(UserError.exit_code)
@@ -81,7 +96,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another: no reason to stop
     try:
-        code = app(prog_name="lorastream", standalone_mode=False)
+        code = _run_app()
     except _UsageError as problem:
         from lorastream.cli import messages
 
@@ -92,9 +107,27 @@ def main() -> None:
         code = _told(_of_system(error))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    if code == INTERRUPTED:
+    if code == INTERRUPTED and processes.speaks():
         typer.echo("Interrupted.", err=True)
     sys.exit(code or 0)
+
+
+def _run_app() -> int | None:
+    """Run the command line; where processes share the work, say which one failed of something unforeseen."""
+    try:
+        return app(prog_name="lorastream", standalone_mode=False)
+    except (LorastreamError, _UsageError, OSError, typer.Abort):
+        raise
+    except Exception:
+        _name_process()
+        raise
+
+
+def _name_process() -> None:
+    """Say which of several processes speaks."""
+    if processes.launched() > 1:
+        rank = os.environ.get("RANK", "0")
+        typer.echo(f"On process {rank} of {processes.launched()}, counted from 0:", err=True)
 
 
 def _of_system(error: OSError) -> RunError:
@@ -108,9 +141,11 @@ def _of_system(error: OSError) -> RunError:
 
 
 def _told(error: LorastreamError) -> int:
-    from lorastream.cli import messages
+    if processes.speaks():
+        from lorastream.cli import messages
 
-    messages.show(error)
+        _name_process()
+        messages.show(error)
     return error.exit_code
 
 

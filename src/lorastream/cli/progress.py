@@ -16,6 +16,7 @@ from lorastream.training.events import (
     EpochDone,
     Evaluating,
     Event,
+    Note,
     Preparing,
     StepDone,
     TaskLearnt,
@@ -148,6 +149,8 @@ class Lines:
             case TaskLearnt(task=task, seconds=seconds):
                 told = f"; {_figures(self.last.loss, self.last.accuracy)}" if self.last else ""
                 self._say(f"task {task + 1} of {self.n_tasks} learnt in {duration(seconds)}{told}")
+            case Note(text=text):
+                self._say(text)
             case _:
                 pass
 
@@ -216,6 +219,8 @@ class Bars:
                 self._drop()
             case Evaluating(done=done, total=total):
                 self._evaluating(done, total)
+            case Note(text=text):
+                self.progress.console.print(Text(f"{self.title}: {text}"), soft_wrap=True)
 
     def _step(self, epoch: int, step: int, loss: float, accuracy: float) -> None:
         done, total = epoch * self.steps + step, self.epochs * self.steps

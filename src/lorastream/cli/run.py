@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorastream.cli import screen
+from lorastream.cli import resuming, screen
+from lorastream.cli import track as tracking
 from lorastream.cli.arguments import AsJson, Overrides, RecipeName
 from lorastream.errors import CheckpointError, Fault, RecipeError
 
@@ -43,28 +44,34 @@ def run(
             show_default=False,
         ),
     ] = None,
+    resume: resuming.Resume = False,
+    track: tracking.Track = None,
     json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and the closing line only.")] = False,
 ) -> None:
     """Learn a recipe's tasks one after another and evaluate every class seen after each."""
+    tracking.check(track)
     with screen.waiting("loading", silent=quiet):
         plans = _plans(recipe, overrides or [], methods, seeds)
         folders = [_folder(out, plan, alone=len(plans) == 1) for plan in plans]
-        _check(folders)
+    resume = resume or _is_to_resume(folders)
+    with screen.waiting("loading", silent=quiet):
+        _check(folders, resume=resume)
         from lorastream import experiment
-        from lorastream.training.device import join_processes, leave_processes
+        from lorastream.training.device import working_together
     finished: list[tuple[RunRecord, Path]] = []
-    try:
-        _run_all(experiment.run, plans, folders, finished, quiet=quiet)
-    except KeyboardInterrupt:
-        place = out or DEFAULT_ROOT / plans[0].name
-        if place.is_dir():
-            typer.echo(f"What was learnt is recorded: lorastream report {place}", err=True)
-        raise
-    finally:
-        if finished and join_processes().is_main_process:
-            _show(finished, several=len(plans) > 1, json=json, quiet=quiet)
-        leave_processes()
+    with resuming.ending_in_order(), working_together() as together:
+        try:
+            _run_all(experiment.run, plans, folders, finished, quiet=quiet, resume=resume, track=track)
+        except KeyboardInterrupt:
+            place = out or DEFAULT_ROOT / plans[0].name
+            if together.is_main_process and place.is_dir():
+                typer.echo(f"What was learnt is recorded: lorastream report {place}", err=True)
+                resuming.tell_how(kept=True)
+            raise
+        finally:
+            if finished and together.is_main_process:
+                _show(finished, several=len(plans) > 1, json=json, quiet=quiet)
 
 
 def _run_all(
@@ -74,15 +81,23 @@ def _run_all(
     finished: list[tuple[RunRecord, Path]],
     *,
     quiet: bool,
+    resume: bool,
+    track: str | None,
 ) -> None:
     """Run the plans one after another; those that finished are known also where a later one fails."""
     from lorastream.cli.progress import display
+    from lorastream.reports.page.live import LivePage
+    from lorastream.training.events import Note
 
     for number, (plan, folder) in enumerate(zip(plans, folders, strict=True), start=1):
         shown = display(plan, number=number, of=len(plans), silent=quiet)
         # Standard output is for results; what a method or a library prints goes where the progress goes.
         with shown, contextlib.redirect_stdout(sys.stderr):
-            finished.append(run_recipe(plan, folder, root=DEFAULT_ROOT, listen=shown.listen))
+            page = LivePage(lambda text, listen=shown.listen: listen(Note(text=text)))
+            listen, recorded = tracking.followed(track, shown.listen, page)
+            finished.append(
+                run_recipe(plan, folder, root=DEFAULT_ROOT, listen=listen, recorded=recorded, resume=resume)
+            )
 
 
 def _plans(recipe: str, overrides: list[str], methods: str | None, seeds: int) -> list[Recipe]:
@@ -124,13 +139,28 @@ def _folder(out: Path | None, plan: Recipe, *, alone: bool) -> Path | None:
     return out / plan.method.name / str(plan.seed)
 
 
-def _check(folders: list[Path | None]) -> None:
+def _is_to_resume(folders: list[Path | None]) -> bool:
+    """Offer on a terminal to go on where a folder holds a run that was stopped."""
+    from lorastream.runs.unfinished import is_unfinished, where_stopped
+
+    stopped = [folder for folder in folders if folder is not None and is_unfinished(folder)]
+    if not stopped:
+        return False
+    more = f" and {len(stopped) - 1} more" if len(stopped) > 1 else ""
+    return resuming.is_wanted(f"{stopped[0]}{more}: an unfinished run, stopped {where_stopped(stopped[0])}")
+
+
+def _check(folders: list[Path | None], *, resume: bool) -> None:
     """Refuse folders that cannot be used before hours are spent.
 
     Raises:
-        CheckpointError: one holds a run already, or cannot be made.
+        CheckpointError: one holds a run already that is not to be gone on with, or cannot be made.
     """
-    faults = [fault for folder in folders for fault in _folder_faults(folder or DEFAULT_ROOT, new=folder is not None)]
+    faults = [
+        fault
+        for folder in folders
+        for fault in _folder_faults(folder or DEFAULT_ROOT, new=folder is not None and not resume)
+    ]
     if faults:
         raise CheckpointError.of(list(dict.fromkeys(faults)))
 

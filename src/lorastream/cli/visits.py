@@ -101,11 +101,13 @@ def _what(entry: Entry) -> str:
     branch = f" (on {entry.after})" if entry.after is not None and entry.after != entry.number - 1 else ""
     match entry.kind:
         case "learn":
-            return ", ".join([*facts["classes"], *(f"{name} again" for name in facts["again"])]) + branch
+            return (
+                ", ".join([*facts.get("classes", ()), *(f"{name} again" for name in facts.get("again", ()))]) + branch
+            )
         case "rename":
-            return f"{facts['from']} renamed {facts['to']}{branch}"
+            return f"{facts.get('from')} renamed {facts.get('to')}{branch}"
         case "forget-class":
-            return f"{facts['forgotten']} forgotten{branch}"
+            return f"{facts.get('forgotten')} forgotten{branch}"
         case "save":
             return f"saved{branch}"
         case _:

@@ -39,7 +39,7 @@ def card(exported: Exported, learner: Learner, repository: str, steps: Sequence[
 
     identity = learner.model.backbone.identity
     licence = licence_of(identity.name)
-    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701 (Markdown)
+    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701 (Markdown)  # nosec B701
     environment.filters["cell"] = _cell
     template = environment.from_string(files("lorastream.export").joinpath("card.md.jinja").read_text("utf-8"))
     return template.render(

@@ -84,7 +84,7 @@ class Merged:
         raise MethodError(
             f"export to {target}, method {self.learner.method_name}",
             expected="a linear head, the only one that such a classifier has",
-            got=f"{type(self.head).__name__}: cosine similarities, which are not linear in the features",
+            got=f"{type(self.head).__name__}, whose logits are not linear in the features",
             next_step="export to onnx or torch, which take any head as it is",
         )
 

@@ -1,4 +1,4 @@
-"""Classifier alignment: all rows of a linear head trained together on features drawn from the classes' Gaussians.
+"""Classifier alignment: all rows of a head trained together on features drawn from the classes' Gaussians.
 
 Heads that were trained one task at a time have never been compared with each other. After a task (from the second on)
 each epoch draws features of every class seen and descends on their cross-entropy over all classes; only the head moves.
@@ -38,8 +38,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lorastream.heads.linear import LinearHead
 from lorastream.heads.statistics import ClassStatistics
+from lorastream.heads.trained import TrainedHead
 
 LogitNorm = Literal["per_task", "all", "none"]
 SMALLEST_NORM = 1e-7
@@ -74,7 +74,7 @@ class Alignment:
     ridge: float = 1e-4
 
     def align(
-        self, head: LinearHead, statistics: ClassStatistics, task_sizes: Sequence[int], *, generator: torch.Generator
+        self, head: TrainedHead, statistics: ClassStatistics, task_sizes: Sequence[int], *, generator: torch.Generator
     ) -> None:
         """Train all rows of a head on features drawn for every class; which rows learn afterwards is as before.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from lorastream import processes
 from lorastream.data.task import Batch
 from lorastream.errors import DataError
 
@@ -15,17 +16,17 @@ def features_by_class(passes: Iterable[tuple[Batch, Tensor]], classes: range) ->
     """Sort the features of one pass by class.
 
     Args:
-        passes: batches, each with its features `[n, d]`, such as `model.passes` gives.
+        passes: batches, each with its features `[n, d]`, such as `model.passes` gives. Of several processes each has
+            its part, and all have the whole afterwards.
         classes: the labels that are expected.
 
     Returns:
-        For each class `[its images, d]` on the CPU.
+        For each class `[its images, d]` on the CPU, in the order in which one process has them.
 
     Raises:
         DataError: a class has no images.
     """
-    pairs = [(batch.labels.cpu(), features.detach().cpu()) for batch, features in passes]
-    labels, features = torch.cat([own for own, _ in pairs]), torch.cat([own for _, own in pairs])
+    labels, features = _together([(batch, features.detach()) for batch, features in passes])
     found = [features[labels == label] for label in classes]
     empty = [label for label, own in zip(classes, found, strict=True) if not len(own)]
     if empty:
@@ -36,6 +37,17 @@ def features_by_class(passes: Iterable[tuple[Batch, Tensor]], classes: range) ->
             next_step="leave the class out of the stream, or give it images",
         )
     return found
+
+
+def _together(pairs: Sequence[tuple[Batch, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the labels `[n]` and features `[n, d]` of all processes on the CPU, in the order of the images."""
+    labels, features = torch.cat([batch.labels for batch, _ in pairs]), torch.cat([own for _, own in pairs])
+    if processes.shard()[1] > 1:
+        positions = torch.cat([batch.indices for batch, _ in pairs])
+        # A process without images has none in the type of autocast either.
+        exact = features.to(torch.promote_types(features.dtype, torch.float32))
+        labels, features = (processes.gathered(rows, positions) for rows in (labels, exact))
+    return labels.cpu(), features.cpu()
 
 
 def check_follows(first_class: int, described: int) -> None:
@@ -51,6 +63,14 @@ def check_follows(first_class: int, described: int) -> None:
             got=f"of {described}",
             next_step="set training.alignment from the first task on: no image of older classes is kept",
         )
+
+
+def lent(spreads: Tensor) -> Tensor:
+    """Return the spreads of classes `[classes, ...]`, with the mean of the others in place of those that have none."""
+    has_any = spreads.flatten(1).any(dim=1)
+    if has_any.all() or not has_any.any():
+        return spreads
+    return torch.where(has_any.view(-1, *[1] * (spreads.dim() - 1)), spreads, spreads[has_any].mean(dim=0))
 
 
 def without(rows: Tensor, index: int) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +36,15 @@ class PrototypeHead(nn.Module):
         """The number of classes seen so far."""
         return len(self.prototypes)
 
+    @property
+    def margin(self) -> float:
+        """What a loss takes off the logit of an image's own class: nothing."""
+        return 0.0
+
+    def empty(self) -> Self:
+        """Return a head of the same kind without a class."""
+        return type(self)(self.width)
+
     def grow(self, n_classes: int, *, generator: torch.Generator, device: torch.device) -> None:
         """Append room for new classes; `generator` is not used."""
         del generator
@@ -56,13 +68,14 @@ class PrototypeHead(nn.Module):
     def learn(self, *, newest_only: bool) -> None:
         """Do nothing: no gradient reaches a mean."""
 
-    def forward(self, features: Tensor, *, since: int = 0) -> Tensor:
+    def forward(self, features: Tensor, *, since: int = 0, learning: bool = False) -> Tensor:
         """Return cosine similarities in [-1, 1], `[n, classes seen]`, of `features [n, d]`.
 
         With `since`, of the tasks from that class on.
 
         One product for each task: a product with more rows may round its first ones otherwise.
         """
+        del learning
         unit = F.normalize(features, dim=-1)
         means = F.normalize(self.prototypes.to(features.dtype), dim=-1).split(self.sizes)
         return torch.cat([unit @ own.mT for own in means[place(since, self.sizes)[0] :]], dim=1)
@@ -71,7 +84,7 @@ class PrototypeHead(nn.Module):
         """Return what the head has learnt, by name, for saving."""
         return {"prototypes": self.prototypes.clone()}
 
-    def load_tensors(self, tensors: dict[str, Tensor], sizes: list[int]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor], sizes: Sequence[int]) -> None:
         """Take what `tensors` gave; `sizes` are the numbers of classes of the tasks, in order of arrival."""
         self.sizes = list(sizes)
         self.prototypes = tensors["prototypes"].clone()

@@ -85,6 +85,25 @@ class SharedCovariance:
         self.images = without(self.images, label)
         self._roots = {}
 
+    def move(self, means: Tensor, transform: Tensor | None = None, *, spread: float = 0.0) -> None:
+        """Take the first classes to where their features have moved; see `ClassStatistics.move`.
+
+        The one covariance moves as their share of its images has it.
+        """
+        known = len(means)
+        moves, weights = means - self.means[:known].double(), (self.images - 1).clamp(min=0).double()
+        share = float(weights[:known].sum() / weights.sum()) if weights.sum() else 1.0
+        before = self.covariance.double()
+        after = before if transform is None else transform @ before @ transform.mT
+        after = after + spread * moves.mT @ moves / max(1, known)
+        self.means = torch.cat([means.float(), self.means[known:]])
+        self.covariance = ((1 - share) * before + share * after).float()
+        self._roots = {}
+
+    def bytes_per_class(self) -> int:
+        """Return 4 d + 8."""
+        return 4 * self.means.shape[1] + 8
+
     def within_class(self) -> Tensor:
         """Return the covariance about the means of all classes, shrunk, float64."""
         return shrunk(self.covariance, self.degrees_of_freedom)

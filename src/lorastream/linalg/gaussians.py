@@ -86,3 +86,20 @@ def draw(mean: Tensor, root: Tensor, n: int, *, generator: torch.Generator) -> T
     """
     noise = torch.randn(n, len(root), dtype=root.dtype, device=root.device, generator=generator)
     return torch.addmm(mean.to(root), noise, root.mT)
+
+
+def low_rank_and_rest(covariance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return F `[d, rank]` and v `[d]`, at least 0, such that F F' + diag(v) has the diagonal of a covariance.
+
+    F F' is its part in the `rank` largest directions; columns beyond its own rank are 0. In float64.
+
+    Args:
+        covariance: `[d, d]`, symmetric but for rounding.
+        rank: at least 1; may be above d.
+    """
+    exact = covariance.double()
+    values, vectors = torch.linalg.eigh((exact + exact.mT) / 2)
+    kept = min(rank, len(exact))
+    factor = exact.new_zeros(len(exact), rank)
+    factor[:, :kept] = vectors[:, -kept:] * values[-kept:].clamp(min=0).sqrt()
+    return factor, (exact.diagonal() - factor.square().sum(dim=1)).clamp(min=0)

@@ -43,6 +43,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from lorastream import processes
 from lorastream.adapters import Adapter, Adapters
 from lorastream.data.task import Batch, Task
 from lorastream.linalg.penalties import (
@@ -172,10 +173,14 @@ def fisher_information(model: IncrementalClassifier, task: Task, labels: FisherL
     """
     sums = {name: a.scale.new_zeros(a.out_features, a.in_features) for name, a in model.adapters.items()}
     generator, kind = model.randomness.torch("fisher labels", task.index), next(model.backbone.parameters()).dtype
-    for plain in task.train.batches(IMAGES_AT_ONCE, device=model.device):
+    numbers = torch.rand(len(task.train), generator=generator, dtype=torch.float64)
+    shard = processes.shard()
+    for plain in task.train.batches(IMAGES_AT_ONCE * shard[1], shard=shard, device=model.device):
+        if not (len(plain) or model.backbone.sharded):
+            continue
         with torch.enable_grad(), _watched(model.adapters) as (inputs, outputs):
             logits = model(plain.images.to(kind))
-            batch = plain if labels == "data" else _relabelled(plain, logits, task, generator)
+            batch = plain if labels == "data" else _relabelled(plain, logits, task, numbers)
             # The sum over images: of what an image's outputs get, every other image's loss is independent.
             loss = cross_entropy(logits, batch, task, "current_classes") * len(batch)
         gradients = torch.autograd.grad(loss, list(outputs.values()), materialize_grads=True)
@@ -185,7 +190,7 @@ def fisher_information(model: IncrementalClassifier, task: Task, labels: FisherL
             by_image = gradient.reshape(len(batch), -1, layer.out_features)
             for part, moved in layer.rows.items():
                 sums[f"{name}/{part}"] += squared_gradients(rows, by_image[..., moved.slice])
-    return {name: total / len(task.train) for name, total in sums.items()}
+    return {name: processes.total(own) / len(task.train) for name, own in sums.items()}
 
 
 @contextmanager
@@ -207,8 +212,16 @@ def _watched(adapters: Adapters) -> Generator[tuple[dict[str, Tensor], dict[str,
             handle.remove()
 
 
-def _relabelled(batch: Batch, logits: Tensor, task: Task, generator: torch.Generator) -> Batch:
-    """Return the batch with a label for each image drawn from the softmax over the task's classes."""
-    answers = logits.detach()[:, task.first_class :].double().softmax(dim=1).cpu()
-    drawn = torch.multinomial(answers, 1, generator=generator).squeeze(1)
+def _relabelled(batch: Batch, logits: Tensor, task: Task, numbers: Tensor) -> Batch:
+    """Return the batch with a label for each image drawn from the softmax over the task's classes.
+
+    Args:
+        batch: some of the task's images.
+        logits: `[n, classes]`, of the model.
+        task: whose classes are drawn.
+        numbers: one for each of the task's images, uniform from 0 to 1, whichever process and batch it is in.
+    """
+    answers = logits.detach()[:, task.first_class :].double().softmax(dim=1).cpu().cumsum(dim=1)
+    drawn = torch.searchsorted(answers, numbers[batch.indices.cpu()][:, None]).squeeze(1)
+    drawn = drawn.clamp(max=answers.shape[1] - 1)
     return replace(batch, labels=drawn.to(batch.labels.device) + task.first_class)

@@ -31,7 +31,7 @@ class Traits:
         starts_where_it_ended: `before_task` leaves the logits of the old classes as they were, bit for bit.
         merges_exactly: the merged model is the plain backbone and gives the same logits.
         inference_passes: forward passes of the backbone for one prediction.
-        head: the head it needs.
+        head: the head it needs; where it is `linear`, another whose rows learn may stand in (`training.head`).
     """
 
     exemplar_free: bool = True

@@ -10,6 +10,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from lorastream import processes
 from lorastream.data.task import Batch, Task
 from lorastream.heads import PrototypeHead
 from lorastream.methods.losses import classification_loss
@@ -41,5 +42,6 @@ class Prototypes:
             labels = batch.labels - task.first_class
             sums.index_add_(0, labels, features.double())
             counts += torch.bincount(labels, minlength=len(counts))
+        sums, counts = processes.total(sums), processes.total(counts)
         if isinstance(model.head, PrototypeHead):
             model.head.set_prototypes(task.first_class, (sums / counts[:, None]).float())

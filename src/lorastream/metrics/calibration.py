@@ -26,6 +26,22 @@ class Reliability:
     confidence: tuple[float | None, ...]
     accuracy: tuple[float | None, ...]
 
+    @classmethod
+    def of_sums(cls, images: ArrayLike, confidence: ArrayLike, right: ArrayLike) -> Reliability:
+        """Make it of what can be added up over parts of the images.
+
+        Args:
+            images: `[bins]`, answers in each bin.
+            confidence: `[bins]`, the sum of their probabilities.
+            right: `[bins]`, how many of them are right.
+        """
+        counts = np.asarray(images, dtype=np.int64)
+        return cls(
+            images=tuple(counts.tolist()),
+            confidence=_means(np.asarray(confidence, dtype=np.float64), counts),
+            accuracy=_means(np.asarray(right, dtype=np.float64), counts),
+        )
+
     @property
     def error(self) -> float | None:
         """The expected calibration error, in [0, 1]; None without images.
@@ -53,11 +69,8 @@ def reliability(probabilities: ArrayLike, right: ArrayLike, *, bins: int = BINS)
     claimed, true = np.asarray(probabilities, dtype=np.float64), np.asarray(right, dtype=bool)
     place = np.clip(np.ceil(claimed * bins).astype(np.int64) - 1, 0, bins - 1)
     images = np.bincount(place, minlength=bins)
-    return Reliability(
-        images=tuple(images.tolist()),
-        confidence=_means(np.bincount(place, weights=claimed, minlength=bins), images),
-        accuracy=_means(np.bincount(place, weights=true, minlength=bins), images),
-    )
+    claims = np.bincount(place, weights=claimed, minlength=bins)
+    return Reliability.of_sums(images, claims, np.bincount(place, weights=true, minlength=bins))
 
 
 def expected_calibration_error(probabilities: ArrayLike, right: ArrayLike, *, bins: int = BINS) -> float | None:

@@ -23,6 +23,21 @@ def confusion_matrix(labels: Sequence[int], predictions: Sequence[int], *, n_cla
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes).astype(np.int64)
 
 
+def between_groups(confusion: NDArray[np.int64], groups: Sequence[range]) -> NDArray[np.int64]:
+    """Add up the counts of classes by groups of neighbouring classes, such as tasks.
+
+    Args:
+        confusion: integer counts [n_classes, n_classes]; rows are true classes.
+        groups: ranges of classes that do not overlap.
+
+    Returns:
+        Integer counts [n_groups, n_groups]: images by the group of the true class (row) and of the predicted one.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    by_row = np.stack([counts[group.start : group.stop].sum(axis=0) for group in groups])
+    return np.stack([by_row[:, group.start : group.stop].sum(axis=1) for group in groups], axis=1)
+
+
 def most_confused(confusion: NDArray[np.int64], *, limit: int) -> list[tuple[int, int, int]]:
     """Return true class, predicted class and images of the pairs that were confused most often, the worst first.
 

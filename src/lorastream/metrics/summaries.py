@@ -88,8 +88,15 @@ def forgetting(matrix: AccuracyMatrix) -> float | None:
     The maximum leaves the last row out, so a term is negative where learning the last task helped an older one.
     None with fewer than two tasks.
     """
+    return _mean(value for value in forgetting_by_task(matrix) if value is not None)
+
+
+def forgetting_by_task(matrix: AccuracyMatrix) -> list[float | None]:
+    """Return the terms of `forgetting`, one for each task but the last; None for a task without test images."""
+    if matrix.n_tasks < 2:  # noqa: PLR2004 (nothing can be forgotten before the second)
+        return []
     array = matrix.array()
-    return _mean(_defined(_best(array[:-1, :-1]) - array[-1, :-1])) if matrix.n_tasks > 1 else None
+    return _none_for_nan(_best(array[:-1, :-1]) - array[-1, :-1])
 
 
 def forgetting_pilot(matrix: AccuracyMatrix) -> float | None:
@@ -116,6 +123,10 @@ def _best(block: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the best accuracy of each column; NaN where a column has none, without a warning."""
     best = np.where(np.isnan(block), -np.inf, block).max(axis=0)
     return np.where(np.isinf(best), np.nan, best)
+
+
+def _none_for_nan(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def _defined(values: NDArray[np.float64]) -> NDArray[np.float64]:

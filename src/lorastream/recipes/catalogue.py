@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from lorastream.errors import RecipeError, unknown_name
+
+_PLACE = re.compile(r"(.*) \(at (.*)\)", re.DOTALL)
+_LONGEST_NAME = 60  # characters shown of a name that no file can have
 
 
 def names() -> list[str]:
@@ -23,7 +28,27 @@ def text(name_or_path: str | Path) -> str:
     Raises:
         RecipeError: there is none of that name, or the file cannot be read.
     """
-    path = find(name_or_path)
+    return _text_of(find(name_or_path))
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        RecipeError: it cannot be read, or is no TOML.
+    """
+    written = _text_of(file)
+    try:
+        return tomllib.loads(written)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a list in a list in a list ...
+        message = f"{error}" if isinstance(error, ValueError) else "lists or tables in one another without end"
+        found = _PLACE.fullmatch(message)
+        where, got = (f"{file.name}: {found[2]}", found[1]) if found else (file.name, message)
+        step = "text needs quotes, a list brackets, a section a line of its own"
+        raise RecipeError(where, expected="valid TOML", got=got, next_step=step) from error
+
+
+def _text_of(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
@@ -66,7 +91,7 @@ def find(name_or_path: str | Path) -> Path:
     library = _library()
     if str(name_or_path) in library:
         return library[str(name_or_path)]
-    path = Path(name_or_path).expanduser()
+    path = _path(name_or_path)
     if path.is_dir():
         raise RecipeError(
             str(path),
@@ -79,6 +104,25 @@ def find(name_or_path: str | Path) -> Path:
     raise RecipeError.of(
         [unknown_name("recipe", kind="recipe or a .toml file", got=str(name_or_path), choices=library)]
     )
+
+
+def _path(name_or_path: str | Path) -> Path:
+    """Return what was given as a path.
+
+    Raises:
+        RecipeError: no file can be called so.
+    """
+    # Unlike Path.expanduser it leaves the home of a user whom nobody knows as it is.
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return path  # whoever reads it says so
+    except (OSError, ValueError) as error:  # too long a name, or a NUL in it
+        step = "check the path, or take a recipe of `lorastream list`"
+        got = f"{str(path)[:_LONGEST_NAME]!r}: {getattr(error, 'strerror', None) or error}"
+        raise RecipeError("recipe", expected="a recipe, or a TOML file", got=got, next_step=step) from error
+    return path
 
 
 def _library() -> dict[str, Path]:

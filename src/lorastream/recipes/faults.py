@@ -39,11 +39,15 @@ class Origin:
         file: name of the file.
         moved: key in the resolved recipe -> key in the file, for what `methods.<name>` laid over it.
         overridden: keys given as overrides.
+        model: what the file is to be.
+        noun: what that is called.
     """
 
     file: str
     moved: Mapping[str, str] = field(default_factory=dict[str, str])
     overridden: frozenset[str] = frozenset()
+    model: type[BaseModel] = Recipe
+    noun: str = "recipe"
 
     def where(self, key: str) -> str:
         """Say where a key was written."""
@@ -79,8 +83,8 @@ def _faults_of(details: ErrorDetails, origin: Origin) -> list[Fault]:
     if isinstance(cause, RecipeError):
         return [Fault(origin.where(f.where), f.expected, f.got, f.next_step) for f in cause.faults]
     if details["type"] == "extra_forbidden":
-        return [_unknown_key(details, where)]
-    form = _form(details["loc"])
+        return [_unknown_key(details, where, origin)]
+    form = _form(details["loc"], origin.model)
     if details["type"] == "missing":
         example = f"add a section [{key}]" if "properties" in form or "$ref" in form else f"add {key} = ..."
         return [Fault(where, str(form.get("description", "this key")).replace("`", ""), "nothing", example)]
@@ -98,13 +102,13 @@ def _key(location: tuple[int | str, ...]) -> str:
     return text
 
 
-def _unknown_key(details: ErrorDetails, where: str) -> Fault:
+def _unknown_key(details: ErrorDetails, where: str, origin: Origin) -> Fault:
     *path, key = (str(part) for part in details["loc"])
-    section = _table(path)
-    kind = f"key of [{'.'.join(path)}]" if path else "section or key of a recipe"
+    section = _table(path, origin.model)
+    kind = f"key of [{'.'.join(path)}]" if path else f"section or key of a {origin.noun}"
     choices = set(section.model_fields) if section else set[str]()
     fault = unknown_name(where, kind=kind, got=key, choices=choices)
-    homes = [] if path else _homes(key, choices)
+    homes = [] if path or origin.model is not Recipe else _homes(key, choices)
     return replace(fault, next_step=f"did you mean {' or '.join(map(repr, homes))}?") if homes else fault
 
 
@@ -123,9 +127,9 @@ def _fields(section: str) -> list[str]:
     return list(model.model_fields) if model else []
 
 
-def _table(path: Sequence[int | str]) -> type[BaseModel] | None:
-    """Return the model of the table at a path, the recipe itself for an empty one; None where the keys are free."""
-    found: Any = Recipe
+def _table(path: Sequence[int | str], model: type[BaseModel] = Recipe) -> type[BaseModel] | None:
+    """Return the model of the table at a path, the whole one for an empty path; None where the keys are free."""
+    found: Any = model
     for part in path:
         fields = found.model_fields if _is_model(found) else {}
         inner = fields[part].annotation if part in fields else None
@@ -142,9 +146,9 @@ def _is_union(annotation: object) -> bool:
     return get_origin(annotation) in {Union, UnionType}
 
 
-def _form(location: tuple[int | str, ...]) -> dict[str, Any]:
+def _form(location: tuple[int | str, ...], model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schema of the key, its entry in a list where the location says so; empty where it is free."""
-    tables = [(depth, table) for depth in range(len(location) + 1) if (table := _table(location[:depth]))]
+    tables = [(depth, table) for depth in range(len(location) + 1) if (table := _table(location[:depth], model))]
     depth, table = tables[-1]
     if depth == len(location):
         return table.model_json_schema()

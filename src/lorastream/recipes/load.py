@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from lorastream.errors import Fault, RecipeError
-from lorastream.recipes.catalogue import find, header, names, summary, text
+from lorastream.recipes.catalogue import find, header, names, read_toml, summary, text
 from lorastream.recipes.faults import Origin, faults_of, slips
 from lorastream.recipes.schema import STREAM_CUTS, Recipe, resolve
 
@@ -19,8 +18,6 @@ __all__ = ["header", "load", "method_names", "names", "parse_overrides", "read",
 
 Change = tuple[tuple[str, ...], Any]
 """One override: the path of a key, and its value."""
-
-_PLACE = re.compile(r"(.*) \(at (.*)\)", re.DOTALL)
 
 
 def read(name_or_path: str | Path) -> Recipe:
@@ -114,7 +111,7 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[list[Change], list[Fault]
 def _value(literal: str) -> Any:  # noqa: ANN401 any TOML value
     try:
         table = tomllib.loads(f"value = {literal}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return literal.strip()
     # A line break in the text could smuggle further keys in: then it is text.
     return table["value"] if list(table) == ["value"] else literal
@@ -178,12 +175,6 @@ def _method_name(document: Mapping[str, Any], changes: Sequence[Change]) -> str 
 def _document(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     """Return a recipe's TOML as a dictionary, with a name, and what to call the file in messages."""
     path = find(name_or_path)
-    try:
-        document = tomllib.loads(text(name_or_path))
-    except tomllib.TOMLDecodeError as error:
-        found = _PLACE.fullmatch(str(error))
-        where, got = (f"{path.name}: {found[2]}", found[1]) if found else (path.name, str(error))
-        step = "text needs quotes, a list brackets, a section a line of its own"
-        raise RecipeError(where, expected="valid TOML", got=got, next_step=step) from error
+    document = read_toml(path)
     document.setdefault("name", path.stem)
     return document, path.name

@@ -7,6 +7,7 @@ A recipe holds one experiment: the data, the stream made of it, the backbone, on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -27,7 +28,7 @@ Positive = Annotated[int, Field(ge=1)]
 # TOML and JSON know lists only; the values of a recipe never change, hence tuples.
 Whole = Annotated[tuple[Positive, ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-Place = Annotated[str, Field(min_length=1), AfterValidator(lambda text: str(Path(text).expanduser()))]
+Place = Annotated[str, Field(min_length=1), AfterValidator(lambda text: str(Path(os.path.expanduser(text))))]  # noqa: PTH111 (an unknown user is no error)
 
 
 class _OpenSection(Section):

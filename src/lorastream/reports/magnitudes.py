@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 from rich import box
@@ -70,8 +70,12 @@ def _mean(entry: Group) -> tuple[float, ...]:
 
 
 def _last(record: RunRecord) -> list[float]:
-    """Return the magnitudes after the last task; the mean over the projections where each has its own."""
-    figures = record.figures_per_task[-1] if record.figures_per_task else {}
+    """Return the magnitudes after the last task."""
+    return magnitudes_of(record.figures_per_task[-1]) if record.figures_per_task else []
+
+
+def magnitudes_of(figures: Mapping[str, JsonValue]) -> list[float]:
+    """Return the magnitudes in the figures of a task, the mean over the projections where each has its own."""
     values = figures.get("magnitudes")
     if not isinstance(values, list) or not values:
         return []

@@ -12,37 +12,25 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from lorastream.errors import UserError
 from lorastream.metrics import AccuracyMatrix, summarise
 from lorastream.metrics.summaries import average_accuracy
+from lorastream.runs.answers import CalibrationRecord, ConfusionRecord
+from lorastream.runs.document import Count, Document, Fraction, Seconds
 
 SCHEMA = 1
 
 T = TypeVar("T")
 
 Status = Literal["running", "finished", "interrupted", "failed"]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Row = tuple[Fraction | None, ...]
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
 
 
-class _Document(BaseModel):
-    """A part of a record: frozen, no unknown keys; NaN and infinity, which JSON does not have, become None."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _none_for_not_finite(cls, value: Any) -> Any:  # noqa: ANN401 what was given is not yet known to be anything
-        return _finite(value)
-
-
-class Device(_Document):
+class Device(Document):
     """What the run ran on."""
 
     kind: str = Field(default="cpu", description="cpu, cuda, mps, ...")
@@ -52,7 +40,7 @@ class Device(_Document):
     precision: str = Field(default="fp32", description="fp32, bf16 or fp16")
 
 
-class BackboneRecord(_Document):
+class BackboneRecord(Document):
     """The frozen backbone."""
 
     name: str
@@ -62,7 +50,7 @@ class BackboneRecord(_Document):
     image_size: Count | None = Field(default=None, description="side of the square input, pixels")
 
 
-class DatasetRecord(_Document):
+class DatasetRecord(Document):
     """The images: where from, which, how many."""
 
     name: str
@@ -71,7 +59,7 @@ class DatasetRecord(_Document):
     n_test: tuple[Count, ...] = Field(default=(), description="test images per task")
 
 
-class EpochResult(_Document):
+class EpochResult(Document):
     """One pass over a task's training images."""
 
     task: Count
@@ -81,7 +69,7 @@ class EpochResult(_Document):
     lr: float | None = Field(default=None, description="learning rate at the end of the epoch")
 
 
-class TaskResult(_Document):
+class TaskResult(Document):
     """What is known once a task has been learnt and every task seen so far evaluated."""
 
     classes: tuple[str, ...] = Field(min_length=1, description="names of the task's classes")
@@ -102,9 +90,11 @@ class TaskResult(_Document):
     figures: dict[str, JsonValue] = Field(
         default_factory=dict, description="what the method reports: magnitudes, ranks, ..."
     )
+    confusion: ConfusionRecord | None = None
+    calibration: CalibrationRecord | None = None
 
 
-class RunRecord(_Document):
+class RunRecord(Document):
     """One run; see the module. Lists named `..._per_task` and the matrices have one entry for each task learnt."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, description="version of this document's form")
@@ -151,6 +141,8 @@ class RunRecord(_Document):
     stored_bytes_per_task: tuple[Count | None, ...] = ()
     epochs: tuple[EpochResult, ...] = ()
     figures_per_task: tuple[dict[str, JsonValue], ...] = ()
+    confusion: ConfusionRecord | None = Field(default=None, description="of the last evaluation")
+    calibration: CalibrationRecord | None = Field(default=None, description="of the last evaluation, not calibrated")
     notes: tuple[str, ...] = ()
 
     @property
@@ -193,6 +185,8 @@ class RunRecord(_Document):
             if result.task_restricted_accuracy is None
             else (*restricted, result.task_restricted_accuracy),
             "figures_per_task": (*self.figures_per_task, result.figures),
+            "confusion": result.confusion,
+            "calibration": result.calibration,
         }
         changes |= self._with_costs(result)
         return self._changed(**changes, **_summaries({**self.model_dump(), **changes}))
@@ -229,6 +223,17 @@ class RunRecord(_Document):
 
     def _changed(self, **changes: Any) -> RunRecord:  # noqa: ANN401 the fields have as many types as names
         return RunRecord.model_validate({**self.model_dump(), **changes})
+
+    @model_validator(mode="after")
+    def _every_row_is_of_a_task(self) -> Self:
+        if len(self.tasks) < len(self.accuracy_matrix):
+            raise UserError(
+                f"record {self.id}: tasks",
+                expected=f"the classes of each of {len(self.accuracy_matrix)} tasks that were learnt",
+                got=f"those of {len(self.tasks)}",
+                next_step="the record was edited by hand or is damaged: run it again",
+            )
+        return self
 
     @model_validator(mode="after")
     def _summaries_agree(self) -> Self:
@@ -283,13 +288,3 @@ def _agree(got: float | None, expected: float | None) -> bool:
     if got is None or expected is None:
         return got is expected
     return math.isclose(got, expected, abs_tol=1e-9)
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 walks values of any JSON type
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_finite(entry) for entry in cast("list[Any]", value))
-    return value

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from lorastream.errors import CheckpointError, Fault
 from lorastream.files import write_atomically
 from lorastream.runs.record import SCHEMA, RunRecord
+from lorastream.runs.unfinished import fault_of_unfinished, is_unfinished
 
 RECORD = "record.json"
 _SHOWN_FAULTS = 5
@@ -46,6 +47,8 @@ def claim(folder: Path) -> Path:
 
 def fault_of_taken(folder: Path) -> Fault | None:
     """Return what is wrong with a folder that holds a run already; None of one that does not."""
+    if is_unfinished(folder):
+        return fault_of_unfinished(folder)
     if not (folder / RECORD).exists():
         return None
     step = "choose another folder with --out, or remove that one"

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from functools import cache
-from typing import cast
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -16,6 +15,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import AutocastKwargs
 from torch import Tensor
 
+from lorastream import processes
 from lorastream.errors import RecipeError
 from lorastream.training.settings import TrainingSettings
 
@@ -38,6 +38,33 @@ def leave_processes() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+@contextmanager
+def working_together() -> Generator[PartialState]:
+    """Join the processes that share the work and leave them at the end; what one of them fails of ends all.
+
+    A process that fails tells the others why and hangs up, so that they fail too, where they would have waited for it.
+
+    Raises:
+        ProcessLostError: another process failed or is gone; whatever it led to here is its cause.
+    """
+    store, is_lost = None, False
+    try:
+        state = join_processes()
+        processes.watch()
+        yield state
+    except Exception as error:
+        store = processes.store_of_failures()
+        is_lost = isinstance(error, processes.ProcessLostError)
+        told = processes.lost(error) if processes.announced() and not is_lost else error
+        processes.announce(processes.reason_of(told))
+        if told is error:
+            raise
+        raise told from error
+    finally:
+        leave_processes()
+        processes.end(store, wait=not is_lost)
 
 
 class _OwnPrecision(Accelerator):
@@ -80,7 +107,19 @@ def accelerator_for(settings: TrainingSettings) -> Accelerator:
             got="fp16",
             next_step="write training.precision=bf16, which is as fast and needs no loss scaling",
         )
+    if settings.deterministic:
+        be_deterministic()
     return _accelerator(MIXED[settings.precision])
+
+
+def be_deterministic() -> None:
+    """Let torch take only operations whose results do not change from run to run, in this process from here on.
+
+    One that has no such form raises an error, which names it. cuBLAS has to know before it is first used.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(mode=True)
+    torch.backends.cudnn.benchmark = False
 
 
 def preparing_threads(device: torch.device) -> int:
@@ -89,8 +128,12 @@ def preparing_threads(device: torch.device) -> int:
 
 
 def total(accelerator: Accelerator, tensor: Tensor) -> Tensor:
-    """Return the sum of a tensor over all processes, on each of them."""
-    return cast("Tensor", accelerator.reduce(tensor, "sum"))
+    """Return the sum of a tensor over all processes, on each of them.
+
+    Raises:
+        ProcessLostError: another process failed or is gone.
+    """
+    return tensor if accelerator.num_processes == 1 else processes.total(tensor)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lorastream.data.task import Task
 from lorastream.errors import DataError
 from lorastream.methods.protocol import Method
+from lorastream.metrics.calibration import BINS, Reliability
 from lorastream.model import IncrementalClassifier
 from lorastream.training.device import preparing_threads, total
 from lorastream.training.events import Evaluating, Listener, nobody
@@ -29,12 +31,14 @@ class Evaluation:
         confusion: int64 `[classes, classes]`, images by true class (row) and predicted class (column).
         right_in_task: int64 `[tasks]`, images that are right when choosing among their own task's classes only.
         classes: for each task the range of its classes.
+        reliability: the answers by the probability claimed for them.
         seconds: wall time.
     """
 
     confusion: NDArray[np.int64]
     right_in_task: NDArray[np.int64]
     classes: tuple[range, ...]
+    reliability: Reliability
     seconds: float
 
     @property
@@ -72,16 +76,19 @@ def evaluate(
     shape = (model.n_classes, model.n_classes)
     counts = torch.zeros(shape, dtype=torch.int64, device=model.device)
     right_in_task = torch.zeros(len(tasks), dtype=torch.int64, device=model.device)
+    claims = _Claims(model.device)
     images, done = sum(len(task.test) for task in tasks), 0
     threads = preparing_threads(model.device)
     shard = (accelerator.process_index, accelerator.num_processes)
     with inference(model), accelerator.autocast():
         for position, task in enumerate(tasks):
             _check(task)
-            for batch in task.test.batches(batch_size, shard=shard, device=model.device, workers=threads):
-                if len(batch):
+            for batch in task.test.batches(batch_size * shard[1], shard=shard, device=model.device, workers=threads):
+                if len(batch) or model.backbone.sharded:
                     logits = predict(method, model, batch.images)
-                    cells = batch.labels * model.n_classes + logits.argmax(dim=1)
+                    answers = logits.argmax(dim=1)
+                    claims.count(logits, answers == batch.labels)
+                    cells = batch.labels * model.n_classes + answers
                     counts += torch.bincount(cells, minlength=counts.numel()).view(shape)
                     own = logits[:, task.classes.start : task.classes.stop].argmax(dim=1)
                     right_in_task[position] += (own == batch.labels - task.first_class).sum()
@@ -91,8 +98,35 @@ def evaluate(
         confusion=total(accelerator, counts).cpu().numpy(),
         right_in_task=total(accelerator, right_in_task).cpu().numpy(),
         classes=tuple(task.classes for task in tasks),
+        reliability=claims.reliability(accelerator),
         seconds=time.perf_counter() - begun,
     )
+
+
+class _Claims:
+    """Counts answers by the probability claimed for them, in integers: sums over processes are exact in any order.
+
+    Probabilities are the softmax of the logits as they are, without the temperature that `calibrate` fits.
+    """
+
+    _ONE = 2**30
+    """A probability of 1; sums of ten thousand million of them do not overflow."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._images, self._claimed, self._right = torch.zeros(3, BINS, dtype=torch.int64, device=device)
+
+    def count(self, logits: Tensor, right: Tensor) -> None:
+        """Count a batch: `logits [n, classes]`, and whether each answer is `right [n]`."""
+        claimed = logits.float().softmax(dim=1).amax(dim=1).nan_to_num(0.0)
+        place = ((claimed * BINS).ceil().long() - 1).clamp(0, BINS - 1)
+        self._images.index_add_(0, place, torch.ones_like(place))
+        self._claimed.index_add_(0, place, (claimed * self._ONE).round().long())
+        self._right.index_add_(0, place, right.long())
+
+    def reliability(self, accelerator: Accelerator) -> Reliability:
+        """Return what all processes counted together."""
+        counts = total(accelerator, torch.stack([self._images, self._claimed, self._right])).cpu().numpy()
+        return Reliability.of_sums(counts[0], counts[1] / self._ONE, counts[2])
 
 
 @contextmanager

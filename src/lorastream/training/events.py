@@ -68,7 +68,14 @@ class Preparing:
     total: int
 
 
-Event = TaskStarted | StepDone | EpochDone | TaskLearnt | Evaluating | Preparing
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something that whoever runs it should know: in a sentence."""
+
+    text: str
+
+
+Event = TaskStarted | StepDone | EpochDone | TaskLearnt | Evaluating | Preparing | Note
 Listener = Callable[[Event], None]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lorastream.data.pictures import Named, of_classes
 from lorastream.errors import DataError, unknown_name
-from lorastream.metrics.calibration import Reliability, reliability
+from lorastream.metrics.calibration import reliability
 from lorastream.metrics.counts import per_class_accuracy
 from lorastream.model import IncrementalClassifier
 from lorastream.training.answers import Answers, Asked
@@ -27,17 +27,17 @@ Counted = Callable[[Evaluating], None]
 class FolderEvaluation(Evaluation):
     """What came out of the pictures of a folder; only tasks that have some are in it.
 
+    Its `reliability` is that of the calibrated probabilities; the `error` is the expected calibration error.
+
     Attributes:
         class_names: all that the model knows, by label: what rows and columns of `confusion` stand for.
         tasks: index of each task that has pictures.
-        reliability: of the calibrated probabilities; its `error` is the expected calibration error.
         is_calibrated: whether a temperature was fitted to the model.
         skipped: pictures that could not be decoded, each with the reason.
     """
 
     class_names: tuple[str, ...]
     tasks: tuple[int, ...]
-    reliability: Reliability
     is_calibrated: bool
     skipped: tuple[str, ...]
 

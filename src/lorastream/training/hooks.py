@@ -17,7 +17,10 @@ class Hooks(Protocol):
     """Every optional hook of a method; a method has those it needs."""
 
     def parameter_groups(self, model: IncrementalClassifier, settings: TrainingSettings) -> list[dict[str, Any]]:
-        """Return the optimiser's groups; by default the head with `head_lr`, everything else that learns with `lr`."""
+        """Return the optimiser's groups; by default the head with `head_lr`, everything else that learns with `lr`.
+
+        From the second task on `backbone_rate` slows the latter down.
+        """
         ...
 
     def after_backward(self, model: IncrementalClassifier, task: Task) -> None:
@@ -54,7 +57,8 @@ def parameter_groups(method: Method, model: IncrementalClassifier, settings: Tra
     head = [p for p in model.head.parameters() if p.requires_grad]
     taken = {id(p) for p in head}
     rest: list[nn.Parameter] = [p for p in [*model.learning(), *learnt_parameters(method)] if id(p) not in taken]
-    groups = [{"params": rest, "lr": settings.lr}, {"params": head, "lr": settings.head_lr or settings.lr}]
+    slower = settings.backbone_rate if len(model.task_sizes) > 1 else 1.0
+    groups = [{"params": rest, "lr": settings.lr * slower}, {"params": head, "lr": settings.head_lr or settings.lr}]
     return [group for group in groups if group["params"]]
 
 

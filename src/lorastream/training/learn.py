@@ -11,16 +11,18 @@ from typing import Any
 from accelerate import Accelerator
 
 from lorastream.data.task import Task
-from lorastream.heads import LinearHead, features_by_class
+from lorastream.heads import TrainedHead, features_by_class
 from lorastream.methods.protocol import Method, learnt_parameters, learnt_state
 from lorastream.model import IncrementalClassifier
 from lorastream.training.descent import Descent
 from lorastream.training.device import peak_memory_bytes, reset_peak_memory
 from lorastream.training.events import EpochDone, Listener, TaskLearnt, nobody
 from lorastream.training.hooks import hook
-from lorastream.training.requirements import check_compiler, check_described
+from lorastream.training.penalties import penalties_of
+from lorastream.training.requirements import check_compiler, check_described, check_head_kept
+from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
-from lorastream.training.settle import align, settle
+from lorastream.training.settle import align, features_before, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class Learnt:
         stored_bytes: what the model and what the method has learnt now add to the backbone on disk.
         epochs: one entry an epoch.
         figures: what the method reports.
+        notes: what happened meanwhile and should be known: batches left out, batches cut smaller.
     """
 
     seconds: float
@@ -44,6 +47,7 @@ class Learnt:
     stored_bytes: int
     epochs: tuple[EpochDone, ...]
     figures: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def learn(
@@ -55,6 +59,7 @@ def learn(
     accelerator: Accelerator,
     listen: Listener = nobody,
     again: Mapping[str, str] | None = None,
+    keeper: Keeper | None = None,
 ) -> Learnt:
     """Teach a model one task.
 
@@ -67,13 +72,15 @@ def learn(
         listen: told of every step.
         again: for the last classes of the task that are known ones: their name in the task, and the one they are known
             by. Their row begins as the known one, learns with the task's others, and takes its place; see `settle`.
+        keeper: keeps what the task comes to, and gives what it had come to when it was stopped; None: nothing is kept.
 
     Raises:
-        RunError: the loss is not finite.
+        RunError: the loss is not finite, or memory does not suffice for one image at a time.
         DataError: a class is known already.
         RecipeError: the head is to be aligned and cannot be, or there is no compiler where one is asked for.
     """
     begun = time.perf_counter()
+    check_head_kept(settings, model)
     if settings.alignment is not None:
         check_described(model, task)
     reset_peak_memory(model.device)
@@ -83,21 +90,26 @@ def learn(
         model.compile_training()
     model.grow(task.class_names[model.n_classes - task.first_class :])
     labels = {model.class_names.index(name): model.class_names.index(known) for name, known in (again or {}).items()}
-    if isinstance(model.head, LinearHead):
+    if isinstance(model.head, TrainedHead):
         for row, known in labels.items():
             model.head.copy_row(known, row)
+    before = features_before(model, task, settings.alignment)
+    penalties = penalties_of(model, method, settings.penalties)
     method.before_task(model, task)
-    descent = Descent(model, method, task, settings, accelerator, listen)
+    descent = Descent(model, method, task, settings, accelerator, listen, keeper, penalties)
     learning = 0
     if not method.traits.gradient_free and settings.epochs:
         learning = sum(p.numel() for p in [*model.learning(), *learnt_parameters(method)])
+    if learning:
         descent.run()
     method.after_task(model, task)
     features = features_by_class(model.passes(task.train), task.classes) if settings.alignment is not None else []
     settle(model, task, labels, features)
+    figures: dict[str, Any] = {}
     if settings.alignment is not None:
-        align(model, task, settings.alignment, features[: len(features) - len(labels)])
-    seconds = time.perf_counter() - begun
+        own = features[: len(features) - len(labels)]
+        figures = align(model, task, settings.alignment, own, before=before)
+    seconds = descent.progress.seconds + time.perf_counter() - begun
     listen(TaskLearnt(task=task.index, seconds=seconds))
     return Learnt(
         seconds=seconds,
@@ -105,6 +117,7 @@ def learn(
         peak_memory_bytes=peak_memory_bytes(model.device),
         trainable_parameters=learning,
         stored_bytes=model.stored_bytes() + sum(t.nbytes for t in learnt_state(method).values()),
-        epochs=tuple(descent.epochs),
-        figures=hook(method, "figures")(model),
+        epochs=tuple(descent.progress.epochs),
+        figures={**hook(method, "figures")(model), **figures},
+        notes=tuple(descent.progress.notes),
     )

@@ -15,7 +15,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +24,15 @@ from typing import Any
 
 import tomli_w
 
-from lorastream.errors import CheckpointError
+from lorastream.errors import CheckpointError, LorastreamError
 from lorastream.files import write_atomically
+from lorastream.training.manifest_form import TENSOR_FILE, fault_of_form
 
 SCHEMA = 2
 MANIFEST = "model.toml"
 CLASSES = "classes.json"
 HISTORY = "history"
 SUFFIX = ".safetensors"
-TENSOR_FILE = re.compile(r"[a-z_]+-[0-9a-f]{12}\.safetensors")
 STEP_FILE = re.compile(r"(\d{4,})\.toml")
 _OF_THE_FOLDER = frozenset({"schema", "parts", "classes", "files", "step"})
 
@@ -208,7 +209,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise damaged(path, error.strerror or str(error), next_step="see that you may read it") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, lists in one another without end
         raise damaged(path, str(error)) from error
     if manifest.get("schema") != SCHEMA:
         raise CheckpointError(
@@ -217,9 +218,9 @@ def _manifest(path: Path) -> dict[str, Any]:
             got=f"schema {manifest.get('schema')}",
             next_step="load it with the release of lorastream that wrote it, or a newer one",
         )
-    whole = [part for part, entry in manifest.get("files", {}).items() if {"file", "sha256"} <= entry.keys()]
-    if sorted(whole) != manifest.get("parts"):
-        raise damaged(path, f"files of {sorted(whole)}, though it names {manifest.get('parts')}")
+    fault = fault_of_form(manifest)
+    if fault:
+        raise damaged(path, fault)
     return manifest
 
 
@@ -242,6 +243,21 @@ def damaged(
 ) -> CheckpointError:
     """Return the error of a file that is not as it was written."""
     return CheckpointError(str(path), expected="the file as it was written", got=got, next_step=next_step)
+
+
+@contextmanager
+def taken_as_written(folder: Path) -> Generator[None]:
+    """Tell of a manifest whose values are of another kind than was ever written, where something is made of them.
+
+    Raises:
+        CheckpointError: what is made of the model's facts fails on them.
+    """
+    try:
+        yield
+    except LorastreamError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise damaged(folder / MANIFEST, f"values that make no model: {type(error).__name__}: {error}") from error
 
 
 def make_folder(folder: Path) -> None:

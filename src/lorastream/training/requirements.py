@@ -10,7 +10,7 @@ import torch
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Task
 from lorastream.errors import MethodError, RecipeError
-from lorastream.heads import LinearHead
+from lorastream.heads import TrainedHead
 from lorastream.methods.protocol import Method
 from lorastream.model import IncrementalClassifier
 from lorastream.training.settings import TrainingSettings
@@ -31,6 +31,36 @@ def check_alignable(settings: TrainingSettings, method: Method, name: str) -> No
         )
 
 
+def check_head(settings: TrainingSettings, method: Method, name: str) -> None:
+    """See that a method's head can be of the kind that the settings say.
+
+    Raises:
+        RecipeError: its head has no rows that learn.
+    """
+    if settings.head is not None and method.traits.head != "linear":
+        raise RecipeError(
+            "training.head",
+            expected="a method with a linear head, in whose place another may learn",
+            got=f"{name}, which has a {method.traits.head} head",
+            next_step="leave training.head out for this method",
+        )
+
+
+def check_head_kept(settings: TrainingSettings, model: IncrementalClassifier) -> None:
+    """See that settings, such as those of one visit, say the head that the model has.
+
+    Raises:
+        RecipeError: they say another kind.
+    """
+    if settings.head is not None and settings.head.kind != model.head_kind:
+        raise RecipeError(
+            "training.head.kind",
+            expected=f"the head that the model was begun with: {model.head_kind}",
+            got=settings.head.kind,
+            next_step="leave training.head out, or begin another model",
+        )
+
+
 def check_described(model: IncrementalClassifier, task: Task) -> None:
     """See that the heads can be aligned after a task: that all older classes have statistics to draw from.
 
@@ -38,7 +68,7 @@ def check_described(model: IncrementalClassifier, task: Task) -> None:
         RecipeError: some have none, as they were learnt without alignment, or the head has no rows to train.
     """
     described = 0 if model.statistics is None else model.statistics.n_classes
-    if isinstance(model.head, LinearHead) and described >= task.first_class:
+    if isinstance(model.head, TrainedHead) and described >= task.first_class:
         return
     raise RecipeError(
         "training.alignment",

@@ -35,10 +35,79 @@ class AlignmentSettings(BaseModel):
     mean_scale_first: float = Field(
         default=0.9, gt=0, le=1, description="how far means of old classes shrink, 1: not at all (SLCA, InfLoRA+CA 0.9)"
     )
-    covariance: Literal["full", "shared"] = Field(
-        default="full", description="kept beside the means: a full covariance of each class, or one shared by all"
+    covariance: Literal["full", "ledoit_wolf", "oas", "shared", "diagonal", "low_rank"] = Field(
+        default="full",
+        description="kept beside the means: of each class a full covariance, as it is or shrunk (ledoit_wolf, oas), "
+        "its diagonal, or a low rank and the rest of the diagonal; or one covariance shared by all",
     )
+    covariance_rank: Positive | None = Field(default=None, description="directions that low_rank keeps; None: 32")
     ridge: float = Field(default=1e-4, ge=0, description="added to every variance when drawing (InfLoRA+CA 1e-4)")
+    drift: Literal["none", "shift", "class_shift", "linear"] = Field(
+        default="none",
+        description="how statistics of old classes follow features that moved, where that helps on new classes held "
+        "out: weighted shift (SDC, SSIAT), shift of similar classes (CDS), shrunk linear map (SLDC)",
+    )
+    drift_sigma: float | None = Field(
+        default=None, gt=0, description="reach of shift in feature units (SDC, SSIAT 1 to 4); None: tried from 1 to 64"
+    )
+    drift_spread: float = Field(
+        default=0.0, ge=0, description="share of a moved mean's outer product added to its covariance (CDS)"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        faults = _alignment_faults(self)
+        if faults:
+            raise RecipeError.of(faults)
+        return self
+
+
+class HeadSettings(BaseModel):
+    """Which head learns, for any method whose head is linear; formulas in `heads.cosine` and `heads.discriminant`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    kind: Literal["linear", "cosine", "discriminant"] = Field(
+        description="products with the rows; cosines of the angles to them; or cosines while it learns, and answers by "
+        "the discriminant of the classes' Gaussians, which needs training.alignment"
+    )
+    scale: float | None = Field(default=None, gt=0, description="what cosines are multiplied by; None: 20 (SSIAT 20)")
+    margin: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="taken off the cosine of an image's own class in training; None: 0 (SSIAT 0, CDS 0.3)",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [key for key in ("scale", "margin") if getattr(self, key) is not None]
+        if self.kind == "linear" and given:
+            raise RecipeError(
+                f"training.head.{given[0]}",
+                expected='scale and margin only with kind = "cosine" or "discriminant"',
+                got='kind = "linear"',
+                next_step=f'write kind = "cosine", or leave {given[0]} out',
+            )
+        return self
+
+    def options(self) -> dict[str, float]:
+        """Return what the head is made with beside its width."""
+        given = {"scale": self.scale, "cosine_margin": self.margin}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class PenaltySettings(BaseModel):
+    """What is added to a method's loss from the second task on; the formulas are in `training.penalties`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    angle: float = Field(
+        default=0.0, ge=0, description="weight of the change of angles to the means of old classes (CDS 10)"
+    )
+    distillation: float = Field(
+        default=0.0, ge=0, description="weight of the squared change of features since the last task"
+    )
 
 
 class TrainingSettings(BaseModel):
@@ -56,6 +125,18 @@ class TrainingSettings(BaseModel):
     )
     lr: float = Field(default=0.008, gt=0, description="learning rate (SD-LoRA 0.008, InfLoRA 5e-4 with adam)")
     head_lr: float | None = Field(default=None, gt=0, description="learning rate of the head; None: as lr")
+    backbone_rate: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="what lr is multiplied by from the second task on, for all but the head (SLCA 0.01 to 0.1)",
+    )
+    average: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the running mean over steps that a task ends with; None: its last step (MoAL 0.999)",
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd (SD-LoRA 0.9)")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 decay; decoupled with adamw (SD-LoRA, InfLoRA 0)")
     schedule: Literal["constant", "cosine", "multistep", "quarter_cosine"] = Field(
@@ -75,13 +156,34 @@ class TrainingSettings(BaseModel):
         lt=1,
         description="LoRA dropout: share of the live update's inputs and outputs left out at each step (0.1 to 0.5)",
     )
+    head: HeadSettings | None = Field(
+        default=None, description="which head learns, for any method with a linear head; None: the method's"
+    )
+    penalties: PenaltySettings = Field(
+        default=PenaltySettings(), description="what is added to the method's loss from the second task on"
+    )
     alignment: AlignmentSettings | None = Field(
         default=None, description="classifier alignment after every task, for any method with a linear head; None: none"
     )
     compile: bool = Field(
         default=False, description="train with torch.compile: a minute at the start, faster steps on a GPU"
     )
+    deterministic: bool = Field(
+        default=False, description="on a GPU too the same figures bit for bit, slower; a processor always gives them"
+    )
+    shard_backbone: bool = Field(
+        default=False,
+        description="of several processes each keeps a part of the frozen backbone, for one too large for a card",
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the forward pass (papers fp32)")
+    checkpoint_every: int | None = Field(
+        default=None,
+        ge=0,
+        description="steps between two resumable states within an epoch, 0: none there; None: as costs 1 % of the time",
+    )
+    skip_bad_batches: int = Field(
+        default=0, ge=0, description="batches of a task left out where loss or gradient is not finite; waits every step"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,8 +193,32 @@ class TrainingSettings(BaseModel):
         return self
 
 
+def _alignment_faults(alignment: AlignmentSettings) -> Sequence[Fault]:
+    faults: list[Fault] = []
+    where = "training.alignment"
+    if alignment.covariance_rank is not None and alignment.covariance != "low_rank":
+        expected, got = 'a rank only with covariance = "low_rank"', f'covariance = "{alignment.covariance}"'
+        step = 'write covariance = "low_rank", or leave covariance_rank out'
+        faults.append(Fault(f"{where}.covariance_rank", expected, got, step))
+    if alignment.drift_sigma is not None and alignment.drift != "shift":
+        expected, got = 'a sigma only with drift = "shift"', f'drift = "{alignment.drift}"'
+        faults.append(Fault(f"{where}.drift_sigma", expected, got, 'write drift = "shift", or leave drift_sigma out'))
+    if alignment.drift_spread and alignment.drift == "none":
+        step = 'write drift = "class_shift", or leave drift_spread out'
+        faults.append(Fault(f"{where}.drift_spread", "a spread only with a drift", 'drift = "none"', step))
+    return faults
+
+
 def _faults(training: TrainingSettings) -> Sequence[Fault]:
     faults: list[Fault] = []
+    if training.head is not None and training.head.kind == "discriminant" and training.alignment is None:
+        expected, got = "training.alignment, whose class statistics the discriminant is computed from", "no alignment"
+        step = 'add training.alignment.covariance="shared", or choose training.head.kind="cosine"'
+        faults.append(Fault("training.head.kind", expected, got, step))
+    if training.penalties.angle and training.alignment is None:
+        expected, got = "training.alignment, whose class means the angles are measured to", "no alignment"
+        step = "add training.alignment.epochs=5, or leave training.penalties.angle out"
+        faults.append(Fault("training.penalties.angle", expected, got, step))
     if training.milestones and training.schedule != "multistep":
         faults.append(
             Fault(

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lorastream.heads import LinearHead, PrototypeHead, load_statistics
+from lorastream.heads import load_statistics
+from lorastream.heads.stored import load_head
 from lorastream.training.checkpoint import read_model
 
 
@@ -19,10 +20,7 @@ def without_class(folder: Path, label: int) -> tuple[dict[str, Any], dict[str, d
     """
     manifest, parts = read_model(folder)
     sizes = [len(task) for task in manifest["classes"]]
-    tensors = parts["head"]
-    width = next(tensor.shape[1] for tensor in tensors.values() if tensor.dim() == 2)  # noqa: PLR2004 (the rows)
-    head = PrototypeHead(width) if "prototypes" in tensors else LinearHead(width)
-    head.load_tensors(tensors, sizes)
+    head = load_head(parts["head"], sizes)
     head.forget(label)
     parts["head"] = head.tensors()
     if "statistics" in parts:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from lorastream.data.images import check_class_names
 from lorastream.errors import DataError, MethodError
-from lorastream.heads import LinearHead
+from lorastream.heads import RidgeHead, TrainedHead
 from lorastream.heads.statistics import FullCovariance
 from lorastream.model import IncrementalClassifier
 from lorastream.visits.material import listed
@@ -88,7 +88,9 @@ def _free(name: str, taken: set[str], first: str, further: str) -> str:
 
 
 def _check_can_merge(model: IncrementalClassifier, method_name: str) -> None:
-    if not isinstance(model.head, LinearHead):
+    if isinstance(model.head, RidgeHead):
+        got = f"{method_name}, which keeps sums over the images of all classes"
+    elif not isinstance(model.head, TrainedHead):
         got = f"{method_name}, which keeps the mean of a class without the number of its images"
     elif model.statistics is None:
         got = f"{method_name} without alignment: nothing of a class's older images is kept"

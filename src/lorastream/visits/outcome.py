@@ -27,6 +27,9 @@ class Terms:
         evaluate_on: a folder of old classes to measure them on, in place of the stored statistics.
         cache: folder of decoded images; None for the usual one.
         settings: of the training, by name, over those chosen by the amount of data.
+        states: a folder for what the visit has come to, so that it can be gone on with: `resume` in the model's
+            folder; None: nothing is kept.
+        resume: go on with what is kept there, if anything is.
     """
 
     same_class: SameClass = "refuse"
@@ -36,6 +39,8 @@ class Terms:
     evaluate_on: Path | None = None
     cache: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    states: Path | None = None
+    resume: bool = False
 
 
 def terms(
@@ -46,6 +51,8 @@ def terms(
     held_out: float = HELD_OUT,
     broken_share: float = BROKEN_SHARE,
     cache: Path | None = None,
+    states: Path | None = None,
+    resume: bool = False,
     **settings: Any,  # noqa: ANN401 (each setting has its own)
 ) -> Terms:
     """Return terms from what `Learner.learn` is given; what is no term is a setting of the training.
@@ -61,6 +68,8 @@ def terms(
         evaluate_on=None if evaluation is None else Path(evaluation).expanduser(),
         cache=cache,
         settings=settings,
+        states=states,
+        resume=resume,
     )
 
 

@@ -19,7 +19,7 @@ from lorastream.data.task import TaskImages
 from lorastream.data.transforms import Transform
 from lorastream.heads import Calibration
 from lorastream.methods.protocol import Method, hyper_parameters, learnt_state, load_learnt_state
-from lorastream.model import HEADS, IncrementalClassifier
+from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
 from lorastream.training.events import Listener, Preparing
 from lorastream.training.settings import TrainingSettings
@@ -84,7 +84,7 @@ class Memory:
     def put_back(self, pupil: Pupil) -> None:
         """Make the pupil what it was; adapters that were attached since stay, empty."""
         model = pupil.model
-        model.head = HEADS[model.head_kind](model.backbone.width)
+        model.head = model.head.empty()
         model.statistics = None
         if model.adapted:
             model.adapters.scale_by(None)

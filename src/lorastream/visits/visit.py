@@ -17,6 +17,7 @@ from lorastream.training.settings import TrainingSettings
 from lorastream.visits import gate
 from lorastream.visits.defaults import settings_for
 from lorastream.visits.gate import Accuracies, UpdateRefusedError
+from lorastream.visits.keeping import keeping
 from lorastream.visits.material import Material, listed, of_folder, read
 from lorastream.visits.names import Roll, call
 from lorastream.visits.outcome import Terms, Visit
@@ -37,6 +38,7 @@ def visit(pupil: Pupil, given: str | Path | Dataset, terms: Terms) -> Visit:
         MethodError: the method cannot learn from this visit's images alone, or not merge classes.
         UpdateRefusedError: what was required does not hold; its `visit` says what came out.
         RunError: the loss is not finite.
+        CheckpointError: what is to be gone on with is of another visit, or damaged.
     """
     _check_method(pupil)
     dataset = given if isinstance(given, Dataset) else of_folder(Path(given).expanduser())
@@ -103,9 +105,17 @@ def _taught(pupil: Pupil, material: Material, roll: Roll, settings: TrainingSett
         cache=terms.cache,
     )
     task = Task(index=len(model.task_sizes), class_names=roll.names, first_class=first, train=train, test=held_out)
-    learnt = learn(
-        model, pupil.method, task, settings, accelerator=pupil.accelerator, listen=pupil.listen, again=roll.again
-    )
+    with keeping(pupil, material, settings, terms) as keeper:
+        learnt = learn(
+            model,
+            pupil.method,
+            task,
+            settings,
+            accelerator=pupil.accelerator,
+            listen=pupil.listen,
+            again=roll.again,
+            keeper=keeper,
+        )
     calibrate(
         model,
         pupil.method,

@@ -90,7 +90,7 @@ def test_what_is_no_update_beside_a_frozen_backbone_is_refused(teach: Teach, wei
     trained.model.backbone.trained = True
     with pytest.raises(MethodError, match=r"(?s)export to peft, method finetune.*own weights were trained.*timm or hf"):
         export_model(trained, "peft", tmp_path / "out")
-    with pytest.raises(MethodError, match=r"(?s)method prototypes.*cosine"):
+    with pytest.raises(MethodError, match=r"(?s)method prototypes.*not linear in the features"):
         export_model(teach("glyph_vit", method="prototypes"), "peft", tmp_path / "out")
     nothing = teach("glyph_vit", method="sequential_lora")
     with pytest.raises(MethodError, match=r"(?s)got: +no update"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from lorastream.metrics.calibration import auroc, expected_calibration_error, reliability, upper_quantile
+from lorastream.metrics.calibration import Reliability, auroc, expected_calibration_error, reliability, upper_quantile
 
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=20)
 
@@ -63,3 +63,10 @@ def test_a_quantile_keeps_at_least_the_share_and_no_smaller_value_does(values: l
 def test_a_quantile_by_weight() -> None:
     assert upper_quantile([3.0, 1.0, 2.0], 0.5, weights=[1.0, 1.0, 8.0]) == 2.0
     assert upper_quantile([3.0, 1.0, 2.0], 0.95, weights=[1.0, 1.0, 8.0]) == 3.0
+
+
+def test_sums_over_parts_give_what_the_whole_gives() -> None:
+    found = Reliability.of_sums([2, 0, 3], [0.6, 0.0, 2.7], [1, 0, 2])
+    assert found.images == (2, 0, 3)
+    assert found.confidence == pytest.approx((0.3, None, 0.9))
+    assert found.accuracy == pytest.approx((0.5, None, 2 / 3))

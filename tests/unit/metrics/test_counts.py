@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorastream.metrics.counts import confusion_matrix, most_confused, per_class_accuracy
+from lorastream.metrics.counts import between_groups, confusion_matrix, most_confused, per_class_accuracy
 
 
 def test_by_hand() -> None:
@@ -28,3 +28,9 @@ def test_most_confused_pairs_come_worst_first_and_right_answers_are_none() -> No
     assert most_confused(confusion, limit=99) == [(2, 0, 4), (0, 1, 2), (2, 1, 2)]
     assert most_confused(np.diag([3, 3]), limit=5) == []
     assert confusion.trace() == 15
+
+
+def test_groups_add_up_their_classes() -> None:
+    counts = np.array([[6, 1, 3], [0, 10, 0], [2, 0, 8]])
+    assert between_groups(counts, [range(2), range(2, 3)]).tolist() == [[17, 3], [2, 8]]
+    assert between_groups(counts, [range(i, i + 1) for i in range(3)]).tolist() == counts.tolist()

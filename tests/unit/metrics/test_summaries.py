@@ -117,3 +117,10 @@ def test_a_task_without_test_images_takes_part_in_nothing() -> None:
     assert summary.average_incremental_accuracy == pytest.approx(0.8)
     assert summary.forgetting == pytest.approx(0.2)
     assert summary.backward_transfer == pytest.approx(-0.2)
+
+
+def test_forgetting_by_task_by_hand() -> None:
+    assert summaries.forgetting_by_task(HAND) == pytest.approx([0.2, -0.1])
+    assert summaries.forgetting_by_task(AccuracyMatrix.from_lists([[0.9]], n_test=[1])) == []
+    untested = AccuracyMatrix.from_lists([[None], [None, 0.8], [None, 0.5, 1.0]], n_test=[0, 1, 1])
+    assert summaries.forgetting_by_task(untested) == [None, pytest.approx(0.3)]

@@ -93,18 +93,18 @@ def test_training_of_a_preset_lies_between_the_recipes_and_that_of_its_own_table
     over = Recipe.model_validate(shared).for_method(PRESET).training
     assert over.lr == 0.1
     assert over.alignment is not None
-    assert over.alignment.model_dump() == aligned
+    assert over.alignment.model_dump(exclude_unset=True) == aligned
     own = {**shared, "methods": {PRESET: {"training": {"alignment": {"epochs": 3}}}}}
     changed = Recipe.model_validate(own).for_method(PRESET).training.alignment
     assert changed is not None
-    assert changed.model_dump() == {**aligned, "epochs": 3}
+    assert changed.model_dump(exclude_unset=True) == {**aligned, "epochs": 3}
 
 
 def test_training_that_was_written_for_a_preset_lies_over_it() -> None:
     written = {**DOCUMENT, "method": {"name": PRESET}, "training": {"alignment": {"epochs": 2}}}
     alignment = Recipe.model_validate(written).for_method(PRESET).training.alignment
     assert alignment is not None
-    assert alignment.model_dump() == {**preset_training(PRESET)["alignment"], "epochs": 2}
+    assert alignment.model_dump(exclude_unset=True) == {**preset_training(PRESET)["alignment"], "epochs": 2}
 
 
 def test_an_override_lies_over_a_preset_and_stays_when_resolved_again() -> None:

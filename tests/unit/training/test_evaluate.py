@@ -18,6 +18,7 @@ from lorastream.adapters import AdaptedLinear
 from lorastream.data.sources import load
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.errors import DataError
+from lorastream.metrics.calibration import reliability
 from lorastream.model import IncrementalClassifier
 from lorastream.training.evaluate import Evaluation, evaluate, inference
 from lorastream.training.events import Evaluating, Event
@@ -72,6 +73,18 @@ def test_confusion_and_accuracies_by_hand(
     assert found.task_restricted_accuracy == (15 / 20, 18 / 20)
     assert found.classes == (range(2), range(2, 4))
     assert method.asked == [7, 7, 6, 7, 7, 6]  # one pass, no image twice
+    expected = reliability(logits.double().softmax(dim=1).amax(dim=1), torch.tensor(predicted) == LABELS)
+    assert found.reliability.images == expected.images
+    assert found.reliability.accuracy == pytest.approx(expected.accuracy)
+    assert found.reliability.confidence == pytest.approx(expected.confidence, abs=1e-6)
+
+
+def test_logits_that_are_not_numbers_claim_nothing(
+    known: IncrementalClassifier, stream: Stream, accelerator: Accelerator
+) -> None:
+    method: Any = Scripted(torch.full((40, 4), torch.nan))
+    found = evaluate(known, method, list(stream), accelerator=accelerator)
+    assert (found.reliability.images[0], found.reliability.confidence[0]) == (40, 0.0)
 
 
 @given(st.integers(0, 2**31))
@@ -82,7 +95,13 @@ def test_knowing_the_task_never_hurts(seed: int) -> None:
     own = [
         int((logits[s : s + 20, c : c + 2].argmax(dim=1) + c == LABELS[s : s + 20]).sum()) for s, c in ((0, 0), (20, 2))
     ]
-    found = Evaluation(confusion=confusion, right_in_task=np.array(own), classes=(range(2), range(2, 4)), seconds=0.0)
+    found = Evaluation(
+        confusion=confusion,
+        right_in_task=np.array(own),
+        classes=(range(2), range(2, 4)),
+        reliability=reliability([], []),
+        seconds=0.0,
+    )
     assert all(r >= a for r, a in zip(found.task_restricted_accuracy, found.accuracy, strict=True))
 
 

@@ -19,7 +19,7 @@ from lorastream.data.stream import Stream
 from lorastream.errors import DataError, RunError
 from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
-from lorastream.training import descent as module
+from lorastream.training import running as module
 from lorastream.training.events import EpochDone, Event, StepDone, TaskLearnt, TaskStarted
 from lorastream.training.learn import learn
 from lorastream.training.settings import TrainingSettings
@@ -157,20 +157,22 @@ def test_a_loss_that_is_not_finite_stops_the_task_and_names_it(
 ) -> None:
     method = probe(factor=(1.0, 1.0, 1.0, 1.0, value))
     learn(model, probe(), stream[0], _settings(), accelerator=accelerator)
-    with pytest.raises(RunError, match=r"(?s)task 2, epoch 2, step 2 .*a finite loss.*training\.lr") as caught:
+    with pytest.raises(RunError, match=r"(?s)task 2, epoch 2, step 2\n.*a finite loss.*training\.lr") as caught:
         learn(model, method, stream[1], _settings(), accelerator=accelerator)
     assert caught.value.exit_code == 1
     assert method.calls.count("loss") == 5
     assert "after_task" not in method.calls
 
 
-def test_such_a_loss_is_found_at_the_end_of_the_epoch_at_the_latest(
+def test_such_a_loss_is_found_at_the_end_of_the_epoch_at_the_latest_and_its_own_step_is_named(
     probe: Any, model: IncrementalClassifier, stream: Stream, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SECONDS_BETWEEN_REPORTS", 1e9)
-    method = probe(factor=(float("nan"),))
-    with pytest.raises(RunError, match="task 1, epoch 1, step 3"):
+    method = probe(factor=(1.0, float("nan"), 1.0))
+    names = ", ".join(stream[0].train.names[i] for i in list(stream[0].train.batches(5, epoch=0))[1].indices.tolist())
+    with pytest.raises(RunError, match="task 1, epoch 1, step 2") as caught:
         learn(model, method, stream[0], _settings(), accelerator=accelerator)
+    assert caught.value.faults[0].got == f"a loss of nan on {names}"
     assert method.calls.count("loss") == 3
 
 

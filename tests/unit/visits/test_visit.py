@@ -14,7 +14,7 @@ from lorastream.data.sources import load
 from lorastream.errors import DataError, MethodError, RecipeError, RunError
 from lorastream.heads import LinearHead
 from lorastream.heads.shared_covariance import SharedCovariance
-from lorastream.training import learn as loop
+from lorastream.training import settle as loop
 from lorastream.visits.gate import UpdateRefusedError
 
 Draw = Callable[..., Path]

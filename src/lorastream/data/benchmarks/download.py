@@ -115,7 +115,7 @@ def _ask(address: str, start: int, origin: _Origin | None) -> Any:  # noqa: ANN4
     if start and origin is not None and origin.validator is not None:
         headers |= {"Range": f"bytes={start}-", "If-Range": origin.validator}
     request = urllib.request.Request(address, headers=headers)  # noqa: S310 (http only, checked above)
-    return urllib.request.urlopen(request, timeout=_SILENCE)  # noqa: S310 (the same)
+    return urllib.request.urlopen(request, timeout=_SILENCE)  # noqa: S310 (the same)  # nosec B310
 
 
 def _continues(response: Any, start: int) -> bool:  # noqa: ANN401

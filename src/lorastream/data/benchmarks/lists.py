@@ -78,7 +78,7 @@ def _from_yaml(file: Path, text: str) -> list[Entry]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a list may have 400,000 lines; the other one takes minutes
     try:
-        document: Any = yaml.load(text, Loader=loader)  # noqa: S506 (both loaders are safe ones)
+        document: Any = yaml.load(text, Loader=loader)  # noqa: S506 (both loaders are safe ones)  # nosec B506
         paths, labels = document["data"], document["targets"]
         return [(str(path), int(label)) for path, label in zip(paths, labels, strict=True)]
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
@@ -101,10 +101,17 @@ def _base(role: _Listed, root: Path, folder: str) -> tuple[Path, int]:
     parts = PurePosixPath(first).parts
     for base in (root / folder, root):  # wherever the root is, the paths of the same lists are the same
         for skipped in range(len(parts) - 1):
-            if base.joinpath(*(part for part in parts[skipped:] if part != "/")).is_file():
+            if _is_file(base.joinpath(*(part for part in parts[skipped:] if part != "/"))):
                 return base, skipped
     expected = f"its images in {root / folder}, or below {root}"
     raise _fault(role.files[0], expected, f"no {first} there", "unpack the archives there, or correct --root")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have so long a name
+        return False
 
 
 def _without(path: str, skipped: int) -> str:

@@ -1,0 +1,72 @@
+"""RanPAC: ridge regression on random features of a backbone that is frozen, or adapted to the first task alone.
+
+Source: McDonnell et al., "RanPAC: Random Projections and Pre-trained Models for Continual Learning", NeurIPS 2023
+(arXiv 2307.02251), section 4 and algorithm 1; released code RanPAC/RanPAC. Formula: `heads.ridge`.
+
+With `first_task_lora` a low-rank update learns the first task under a cosine head, which is dropped after it; then the
+network is frozen for good. The source adapts the first task with AdaptFormer, SSF or VPT instead of LoRA. What is exact
+of the regression rests on that: it would not survive features that move on.
+
+What may differ: the source takes M = 10,000 random features, for which G alone is 400 MB; here 2,000 (16 MB) are the
+default. It holds out a fifth of the task's images drawn at random, here every fifth of each class.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from lorastream.data.task import Batch, Task
+from lorastream.heads import RidgeHead, features_by_class
+from lorastream.methods.losses import classification_loss
+from lorastream.methods.protocol import SETTINGS, Projection, Traits
+from lorastream.model import IncrementalClassifier
+
+
+@dataclass(kw_only=True, config=SETTINGS)
+class RanPAC:
+    """Ridge regression on random features.
+
+    Attributes:
+        random_features: M, at least 1 (source: 10,000); memory grows with its square, time with its cube.
+        first_task_lora: adapt the backbone to the first task (source: True, with other adapters).
+        rank: rank of that update, at least 1.
+        targets: the projections that take it.
+    """
+
+    random_features: Annotated[int, Field(ge=1)] = 2000
+    first_task_lora: bool = False
+    rank: Annotated[int, Field(ge=1)] = 10
+    targets: Annotated[tuple[Projection, ...], Field(min_length=1)] = ("query", "value")
+
+    @property
+    def traits(self) -> Traits:
+        """The regression weighs all classes anew after every task."""
+        return Traits(gradient_free=not self.first_task_lora, keeps_past_parameters_fixed=False, head="ridge")
+
+    def before_task(self, model: IncrementalClassifier, task: Task) -> None:
+        """Draw the random features at the first task, and let an update learn it where one is asked for."""
+        if not isinstance(model.head, RidgeHead) or len(model.task_sizes) > 1:
+            return
+        model.head.project(self.random_features, generator=model.randomness.torch("random features"))
+        if self.first_task_lora:
+            model.head.begin(generator=model.randomness.torch("warm head"))
+            model.adapt(self.targets).grow(self.rank, generator=model.randomness.torch("adapters", task.index))
+
+    def loss(self, model: IncrementalClassifier, batch: Batch, task: Task) -> Tensor:
+        """Return the cross-entropy over the task's own classes; after the first task nothing learns from it."""
+        return classification_loss(model, batch, task, "current_classes")
+
+    def after_task(self, model: IncrementalClassifier, task: Task) -> None:
+        """Freeze what learnt, and take the task's images into the regression."""
+        if model.adapted and model.adapters.live:
+            model.adapters.freeze()
+        if isinstance(model.head, RidgeHead):
+            model.head.take_in(task.first_class, features_by_class(model.passes(task.train), task.classes))
+
+    def figures(self, model: IncrementalClassifier) -> dict[str, Any]:
+        """Return the penalty that was chosen, for the record."""
+        return {"ridge_penalty": model.head.penalty} if isinstance(model.head, RidgeHead) else {}

@@ -1,0 +1,1 @@
+"""Pages in HTML that need nothing beside them: no network, no script, no second file."""

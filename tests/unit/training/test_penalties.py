@@ -1,0 +1,100 @@
+"""Penalties are 0 where nothing has moved, are what their formulas say, and cost nothing where they are off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lorastream.backbones.backbone import Backbone
+from lorastream.data.stream import Stream
+from lorastream.errors import RecipeError
+from lorastream.learner import Learner
+from lorastream.training.penalties import Penalties, penalties_of
+from lorastream.training.settings import PenaltySettings
+
+
+class _Fixed(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+def _penalties(means: Tensor, **weights: float) -> Penalties:
+    return Penalties(_Fixed(), means, PenaltySettings(**weights))
+
+
+def test_the_angle_by_hand() -> None:
+    """Before [1, 0] and after [0, 2]: the cosines to [3, 0] fall from 1 to 0, those to [0, 1] rise from 0 to 1."""
+    made = _penalties(torch.tensor([[3.0, 0], [0, 1], [1, 1]]), angle=10.0)
+    assert float(made(torch.tensor([[1.0, 0]]), torch.tensor([[0.0, 2]]))) == pytest.approx(10 * (1 + 1 + 0) / 3)
+
+
+def test_distillation_by_hand() -> None:
+    made = _penalties(torch.empty(0, 2), distillation=0.5)
+    images, features = torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[1.0, 2], [0, 0]])
+    assert float(made(images, features)) == pytest.approx(0.5 * 4 / 4)
+
+
+def test_features_that_stayed_cost_nothing_and_longer_ones_no_angle() -> None:
+    images = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    made = _penalties(torch.eye(4), angle=10.0, distillation=1.0)
+    assert float(made(images, images)) == 0
+    assert float(_penalties(torch.eye(4), angle=10.0)(images, 3 * images)) == pytest.approx(0, abs=1e-9)
+
+
+def _learner(backbone: Backbone, method: str, **training: Any) -> Learner:
+    alignment = {"samples_per_class": 8, "epochs": 1}
+    given = {"epochs": 2, "batch_size": 8, "lr": 0.1, "alignment": alignment, **training}
+    return Learner(backbone, method, training=given)
+
+
+@pytest.mark.parametrize("method", ["sd_lora", "sequential_lora", "finetune"])
+def test_the_previous_network_is_the_one_that_the_last_task_ended_with(
+    method: str, tiny_backbone: Callable[[], Backbone], synthetic_stream: Callable[..., Stream], pixels: Tensor
+) -> None:
+    stream = synthetic_stream(images=6)
+    learner = _learner(tiny_backbone(), method)
+    learner.learn(stream[0])
+    model, settings = learner.model, PenaltySettings(distillation=1.0)
+    assert penalties_of(model, learner.method, settings) is None  # the first task has nothing before it
+    model.grow(stream[1].class_names)
+    assert penalties_of(model, learner.method, PenaltySettings()) is None
+    before = model.features(pixels).detach()
+    found = penalties_of(model, learner.method, settings)
+    assert found is not None
+    learner.method.before_task(model, stream[1])
+    with torch.no_grad():
+        for parameter in model.learning():
+            parameter.add_(0.05)
+        torch.testing.assert_close(found.previous(pixels), before, atol=1e-6, rtol=0)
+        assert (model.features(pixels) - before).abs().max() > 1e-3
+    own = {id(p) for p in model.backbone.parameters()}
+    shared = sum(p.numel() for p in found.previous.parameters() if id(p) in own)
+    total = sum(p.numel() for p in found.previous.parameters())
+    assert shared == 0 if method == "finetune" else shared > 0.5 * total
+
+
+@pytest.mark.parametrize(("penalty", "heavy"), [("angle", 20.0), ("distillation", 5.0)])
+def test_a_heavy_penalty_holds_the_features(
+    penalty: str,
+    heavy: float,
+    tiny_backbone: Callable[[], Backbone],
+    synthetic_stream: Callable[..., Stream],
+    pixels: Tensor,
+) -> None:
+    stream, moved = synthetic_stream(images=6), {}
+    for weight in (0.0, heavy):
+        learner = _learner(tiny_backbone(), "sequential_lora", penalties={penalty: weight}, lr=0.02)
+        learner.learn(stream[0])
+        before = learner.model.features(pixels).detach()
+        learner.learn(stream[1])
+        moved[weight] = float((learner.model.features(pixels).detach() - before).norm())
+    assert moved[heavy] < 0.8 * moved[0.0]
+
+
+def test_angles_need_the_means_of_old_classes(tiny_backbone: Callable[[], Backbone]) -> None:
+    with pytest.raises(RecipeError, match=r"(?s)training\.penalties\.angle.*training\.alignment.*no alignment"):
+        _learner(tiny_backbone(), "sd_lora", penalties={"angle": 10.0}, alignment=None)
