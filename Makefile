@@ -18,7 +18,7 @@ SOURCES := pyproject.toml constraints.txt
 .PHONY: demo test chromium check audit fuzz ray format survive bench wheel constraints clean
 
 demo: $(VENV)/.installed
-	$(BIN)/lorastream run digits --methods sequential_lora,sd_lora
+	$(BIN)/lorastream run digits --methods sequential_lora,sd_lora,sd_lora_plus
 	@echo "The frozen backbone with the mean feature of every class, for comparison:"
 	$(BIN)/lorastream run digits --methods prototypes --quiet
 

@@ -31,7 +31,7 @@ OUT = Path(__file__).parent / "results" / "visits.json"
 SIZES = (3, 8, 1, 5, 3)
 SEED, IMAGES, TEST_IMAGES, IMAGE_SIZE = 1993, 24, 50, 112
 BACKBONE = "deit_tiny_patch16_224.fb_in1k"
-METHODS = ("sd_lora", "prototypes")
+METHODS = {"default": [], "prototypes": ["--method", "prototypes"]}
 LONG = ("confusion", "reliability")
 
 
@@ -54,7 +54,7 @@ def taught(
 ) -> list[dict[str, Any]]:
     """Teach the visits one after another; return what `learn` and `evaluate` said after each."""
     model, rows = place / "model", []
-    new = ["--backbone", BACKBONE, "--image-size", str(IMAGE_SIZE), "--weights", str(weights), "--method", method]
+    new = ["--backbone", BACKBONE, "--image-size", str(IMAGE_SIZE), "--weights", str(weights), *METHODS[method]]
     for number, (visit, test) in enumerate(zip(visits, tests, strict=True)):
         begun = time.perf_counter()
         learnt = told("learn", str(visit), "--into", str(model), *(new if number == 0 else []))

@@ -1,7 +1,7 @@
 """Fill the tables of README and docs from what lies under benchmarks/results, and draw README's picture.
 
 `--check` only compares. A table stands between `<!-- table: FOLDER -->` and `<!-- end -->`; `magnitudes`, `residuals`,
-`targets` and `steps` in place of `table` make those.
+`targets` and `steps` in place of `table` make those; `<!-- figures: METHOD -->` makes those of a card.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from lorastream.reports.plots import accuracy_over_tasks
 from lorastream.runs import RunRecord, store
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path += [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+from method_figures import method_figures  # noqa: E402 (scripts are no package either)
 from performance_tables import steps_table, targets_table  # noqa: E402 (benchmarks are scripts, no package)
 
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("methods", "performance")))
-PICTURE = ROOT / "docs" / "digits.svg"
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", DOCS / "methods.md", DOCS / "performance.md", *sorted((DOCS / "methods").glob("*.md")))
+PICTURE = DOCS / "digits.svg"
 SHOWN = ("sequential_lora", "sd_lora")
 OF_RECORDS = {"magnitudes": magnitudes_markdown, "residuals": residuals_markdown}
 
@@ -43,6 +45,7 @@ MAKE: dict[str, Callable[[Path], str]] = {
     **{name: lambda folder, make=make: make(_ranked(folder)) for name, make in OF_RECORDS.items()},
     "targets": targets_table,
     "steps": steps_table,
+    "figures": lambda path: method_figures(path.name),
 }
 BLOCK = re.compile(rf"(<!-- ({'|'.join(MAKE)}): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from pydantic import TypeAdapter
 
+from lorastream import processes
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.images import Dataset
 from lorastream.data.stream import Stream
@@ -32,6 +32,7 @@ from lorastream.runs.record import (
     TaskResult,
     now,
 )
+from lorastream.training.device import join_processes
 from lorastream.training.evaluate import Evaluation
 from lorastream.training.events import Listener, Note, Preparing, nobody
 from lorastream.training.learn import Learnt
@@ -79,9 +80,10 @@ def run(
     """
     build.check(recipe)
     if resume:
-        folder = folder or unfinished.latest(root, recipe.resolved(), recipe.method.name, recipe.seed)
-        if folder is not None and unfinished.status_of(folder) == "finished":
-            return _finished(recipe, folder)
+        join_processes()
+        folder, ended = processes.by_the_first(lambda: _sought(recipe, folder, root))
+        if folder is not None and ended is not None:
+            return ended, folder
     images = dataset or build.dataset(recipe)
     options: dict[str, Any] = recipe.method.hyperparameters
     learner = Learner(
@@ -102,7 +104,7 @@ def run(
             progress=lambda done, total: listen(Preparing(done=done, total=total)),
         )
     record = _begin(recipe, learner, images, stream)
-    folder = _claim(folder, root, record, learner, resume=resume)
+    folder = processes.by_the_first(lambda: _claim(folder, root, record, resume=resume))
     sitting = Sitting(
         folder, learner.model, learner.method, learner.accelerator, tell=lambda text: listen(Note(text=text))
     )
@@ -153,12 +155,18 @@ def _write(learner: Learner, record: RunRecord, folder: Path, recorded: Callable
         recorded(record, folder)
 
 
-def _finished(recipe: Recipe, folder: Path) -> tuple[RunRecord, Path]:
-    """Return a run that has nothing left to do; states that a kill left behind at its very end go."""
+def _sought(recipe: Recipe, folder: Path | None, root: Path) -> tuple[Path | None, RunRecord | None]:
+    """Return the folder of the run to go on with, if there is one, and its record where nothing is left to do.
+
+    States that a kill left behind at its very end go.
+    """
+    folder = folder or unfinished.latest(root, recipe.resolved(), recipe.method.name, recipe.seed)
+    if folder is None or unfinished.status_of(folder) != "finished":
+        return folder, None
     record = store.read(folder)
     unfinished.check_same(folder, record.recipe, recipe.resolved())
     States(folder / unfinished.RESUME).clear()
-    return record, folder
+    return folder, record
 
 
 def _one_task(learner: Learner, task: Task, stream: Stream, record: RunRecord, sitting: Sitting) -> RunRecord:
@@ -242,17 +250,10 @@ def _device(learner: Learner, recipe: Recipe) -> Device:
     )
 
 
-def _claim(folder: Path | None, root: Path, record: RunRecord, learner: Learner, *, resume: bool) -> Path:
-    """Return the folder of a run, made anew by the main process; one that holds a run is left alone, or resumed."""
-    if resume and folder is not None and (unfinished.status_of(folder) or unfinished.is_unfinished(folder)):
+def _claim(folder: Path | None, root: Path, record: RunRecord, *, resume: bool) -> Path:
+    """Return the folder of a run, made anew; one that holds a run is left alone, or resumed."""
+    if folder is None:
+        return store.new_folder(root, record)
+    if resume and (unfinished.status_of(folder) or unfinished.is_unfinished(folder)):
         return folder
-    chosen: list[str | LorastreamError] = [""]
-    if learner.accelerator.is_main_process:
-        try:
-            chosen = [str(store.new_folder(root, record) if folder is None else store.claim(folder))]
-        except LorastreamError as error:
-            chosen = [error]
-    broadcast_object_list(chosen)
-    if isinstance(chosen[0], LorastreamError):
-        raise chosen[0]
-    return Path(chosen[0])
+    return store.claim(folder)

@@ -34,7 +34,7 @@ from lorastream.training.requirements import check_alignable, check_fits, check_
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
 from lorastream.training.sharding import check_shardable, shard_backbone
-from lorastream.visits.defaults import TRANSFORMS, with_chosen
+from lorastream.visits.defaults import METHOD, OPTIONS, TRANSFORMS, with_chosen
 from lorastream.visits.outcome import Visit, joined, terms
 from lorastream.visits.visit import visit
 
@@ -106,12 +106,14 @@ class Learner:
     def create(
         cls,
         backbone: str | Backbone = "glyph_vit",
-        method: str = "sd_lora",
+        method: str | None = None,
         *,
         transforms: TransformConfig | Mapping[str, Any] | None = None,
         **given: Any,  # noqa: ANN401 (as the constructor has them)
     ) -> Self:
-        """Make a learner that is to be taught folders; as the constructor, but images are prepared as photographs."""
+        """Make a learner to be taught folders: as the constructor, but for photographs; see `visits.defaults`."""
+        if method is None:
+            method, given = METHOD, OPTIONS | given
         return cls(backbone, method, transforms=TRANSFORMS if transforms is None else transforms, **given)
 
     @property

@@ -11,9 +11,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lorastream.errors import LorastreamError, RunError
 
@@ -26,6 +26,9 @@ GRACE = 5.0
 _FAILED, _ENDED = "lorastream/failed", "lorastream/ended"
 _told: dict[str, bool] = {}
 _LOOK_EVERY = 0.5  # seconds
+
+
+Decided = TypeVar("Decided")
 
 
 class ProcessLostError(RunError):
@@ -88,6 +91,33 @@ def gathered(rows: Tensor, positions: Tensor) -> Tensor:
     # Every row is one process's and zero on the others, so the sum is exact; parts need not be of one size.
     whole[positions] = rows
     return total(whole)
+
+
+def by_the_first(decide: Callable[[], Decided]) -> Decided:
+    """Return what the first process decides, on each of them: of what lies on disk it alone must be asked.
+
+    Looked at by each for itself, a folder could have changed meanwhile, or lie on the first one's machine alone.
+
+    Raises:
+        LorastreamError: as `decide` raised it, on each process.
+        ProcessLostError: another process failed or is gone.
+    """
+    rank, count = shard()
+    if count == 1:
+        return decide()
+    import torch.distributed as dist
+
+    told: list[Decided | LorastreamError | None] = [None, None]
+    if rank == 0:
+        try:
+            told[0] = decide()
+        except LorastreamError as error:
+            told[1] = error
+    with _exchange():
+        dist.broadcast_object_list(told)
+    if isinstance(told[1], LorastreamError):
+        raise told[1]
+    return cast("Decided", told[0])
 
 
 def announce(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Of several processes one speaks and one writes, and the failure of any ends all of them within seconds."""
+"""Of several processes one speaks and one writes, the failure of any ends all, and others may go on with their run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+from torch.testing import assert_close
 
 Command = Callable[..., Any]
+OTHERS = {
+    "two, ended, one": (2, "SIGTERM", 1),
+    "two, killed, three": (2, "SIGKILL", 3),
+    "one, ended, three": (1, "SIGTERM", 3),
+    "three, killed, two": (3, "SIGKILL", 2),
+}
+"""How many processes begin a run, what stops them, and how many go on."""
 RECIPE = (
     *("digits", "data.source=synthetic", "data.n_classes=4", "data.images_per_class=6", "data.size=16"),
     *("data.test_images_per_class=4", "stream.tasks=2", "training.epochs=20", "training.batch_size=4"),
@@ -125,6 +134,54 @@ def _environment() -> dict[str, str]:
 def _rank(rank: int, port: int) -> dict[str, str]:
     own = {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2"}
     return {**own, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of one run that was left alone and of those that others went on with."""
+    folder = tmp_path_factory.mktemp("others")
+    (folder / "cases.json").write_text(json.dumps(OTHERS), "utf-8")
+    script = Path(__file__).with_name("resumed_by_others.py")
+    command = [sys.executable, str(script), str(folder), str(folder / "cases.json")]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are copied only where the system can")
+@pytest.mark.parametrize("case", OTHERS)
+def test_another_number_of_processes_goes_on_to_the_same_result(others: Path, case: str) -> None:
+    """Without --out, and on machines that share no disk: what the first process finds is what all go on from."""
+    begin, how, go_on = OTHERS[case]
+    codes = json.loads((others / "codes.json").read_text("utf-8"))[case]
+    assert codes["begun"] == [{"SIGTERM": 143, "SIGKILL": -signal.SIGKILL}[how]] * begin
+    assert codes["ended"] == [0] * go_on
+    # Alone, the step under way is kept; of several processes each stops at once.
+    stopped = f"in task 2, after 1 epoch{' and 2 steps' if begin == 1 else ''}"
+    assert f"going on {stopped}\n" in (others / case / "ended.txt").read_text("utf-8")
+    assert (others / case / "begun.txt").read_text("utf-8").count("Terminated.") == (how == "SIGTERM")
+    record, tensors = _result(others / case)
+    alone, expected = _result(others / "alone")
+    assert record["status"] == "finished"
+    assert record["accuracy_matrix"] == alone["accuracy_matrix"]
+    assert [epoch["loss"] for epoch in record["epochs"]] == pytest.approx(
+        [e["loss"] for e in alone["epochs"]], abs=1e-4
+    )
+    assert tensors.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert_close(tensors[name], tensor, atol=1e-4, rtol=1e-4, msg=lambda text, at=name: f"{at}: {text}")
+    for rank in range(1, max(begin, go_on)):
+        assert not list((others / case / f"{rank}").iterdir()), "the first process alone writes"
+
+
+def _result(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the record and the tensors of the one run that the first process of a case has made."""
+    (run,) = (folder / "0/runs/digits/sd_lora").iterdir()
+    assert sorted(path.name for path in run.iterdir()) == ["model", "record.json"]
+    files = {path.name.partition("-")[0]: load_file(path) for path in (run / "model").glob("*.safetensors")}
+    tensors = {f"{part}/{name}": tensor for part, own in files.items() for name, tensor in own.items()}
+    return json.loads((run / "record.json").read_text("utf-8")), tensors
 
 
 @pytest.mark.parametrize("arguments", [("learn", "folder", "--into", "model"), ("list", "methods")])

@@ -24,6 +24,18 @@ def test_alone_nothing_changes() -> None:
     assert processes.speaks()
 
 
+def test_alone_a_process_decides_for_itself() -> None:
+    error = DataError("a.png", expected="an image", got="none", next_step="mend it")
+
+    def refuse() -> int:
+        raise error
+
+    assert processes.by_the_first(lambda: 7) == 7
+    with pytest.raises(DataError) as raised:
+        processes.by_the_first(refuse)
+    assert raised.value is error
+
+
 def test_rows_are_put_into_the_order_of_their_positions() -> None:
     rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     found = processes.gathered(rows, torch.tensor([2, 0, 1]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lorastream.visits.outcome import Visit
 
 FIRST_TRY = "glyph_vit"
-METHOD = "sd_lora"
+METHOD = "sd_lora_plus"
 _KEYS = ("training", "method", "data")
 _TRANSFORMS = {
     "train_transform": "train",
@@ -220,7 +220,7 @@ def _learner(
     own = {_TRANSFORMS[key]: value for key, value in settings.get("data", {}).items()}
     return Learner.create(
         new["backbone"] or FIRST_TRY,
-        new["method"] or METHOD,
+        new["method"],
         weights=weights,
         image_size=new["image_size"],
         seed=new["seed"] or 0,

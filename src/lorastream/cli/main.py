@@ -39,7 +39,7 @@ app = typer.Typer(
     name="lorastream",
     help="Teach a pretrained transformer new classes as they arrive: no stored images, no task label, no slower with "
     "every task.",
-    epilog="Begin with: lorastream run digits --methods sequential_lora,sd_lora",
+    epilog="Begin with: lorastream run digits --methods sequential_lora,sd_lora,sd_lora_plus",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts twice as fast and reads well in a file
     add_completion=False,

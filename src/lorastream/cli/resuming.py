@@ -31,13 +31,15 @@ def command() -> str:
 @contextmanager
 def ending_in_order() -> Generator[None]:
     """Let SIGTERM end the command as Ctrl-C does, with what was learnt kept, and exit code 143."""
+    from lorastream import processes
     from lorastream.training.interruption import Terminated, ending_on_sigterm
 
     try:
         with ending_on_sigterm():
             yield
     except Terminated as ended:
-        typer.echo("Terminated.", err=True)
+        if processes.speaks():
+            typer.echo("Terminated.", err=True)
         raise typer.Exit(Terminated.exit_code) from ended
 
 

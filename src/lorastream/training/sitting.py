@@ -9,6 +9,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from lorastream import processes
 from lorastream.errors import CheckpointError
 from lorastream.files import remove_leftovers
 from lorastream.methods.protocol import Method
@@ -77,11 +78,8 @@ class Sitting:
         Raises:
             CheckpointError: what is kept belongs to another recipe, data or backbone, or is damaged.
         """
-        found: Found | None = None
-        with self.accelerator.main_process_first():  # it sets aside what is damaged
-            found = self.states.newest() if resume else None
+        found = processes.by_the_first(self._newest) if resume else None
         if found is None:
-            self._check_nothing_is_lost(resume=resume)
             self.learnt(record)
             return record
         kept = RunRecord.model_validate(found.task.facts["record"])
@@ -111,8 +109,14 @@ class Sitting:
         if self.accelerator.is_main_process:
             self.states.clear()
 
-    def _check_nothing_is_lost(self, *, resume: bool) -> None:
-        if not resume or not (self.folder / RECORD).exists():
+    def _newest(self) -> Found | None:
+        found = self.states.newest()
+        if found is None:
+            self._check_nothing_is_lost()
+        return found
+
+    def _check_nothing_is_lost(self) -> None:
+        if not (self.folder / RECORD).exists():
             return
         learnt = len(read_record(self.folder).accuracy_matrix)
         if learnt:

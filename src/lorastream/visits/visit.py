@@ -171,7 +171,7 @@ def _check_method(pupil: Pupil) -> None:
             "method.name",
             expected="a method that learns from this visit's images alone",
             got=f"{pupil.method_name}, which needs the images of all visits",
-            next_step="choose another, such as sd_lora",
+            next_step="choose another, such as sd_lora_plus",
         )
 
 

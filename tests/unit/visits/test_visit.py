@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lorastream import Learner
+from lorastream.backbones.backbone import Backbone
 from lorastream.data.sources import load
 from lorastream.errors import DataError, MethodError, RecipeError, RunError
 from lorastream.heads import LinearHead
@@ -210,3 +211,16 @@ def test_the_head_is_aligned_after_the_rows_were_merged(
     monkeypatch.setattr(loop.Alignment, "align", watched)
     learner.learn(draw("b", 5, "cat", "owl"), same_class="merge")
     assert seen == [(3, 3)]
+
+
+def test_a_visit_of_one_class_moves_no_feature_of_the_others(draw: Draw, tiny_backbone: Callable[[], Backbone]) -> None:
+    """A softmax over one class teaches nothing, so magnitudes that began anew would move old features for good."""
+    learner = Learner.create(tiny_backbone(), training={"epochs": 2, "batch_size": 4, "lr": 0.05})
+    assert learner.method_name == "sd_lora_plus"
+    learner.learn(draw("a", 5, "cat", "dog"))
+    side = learner.model.backbone.spec.image_size
+    pictures = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+    before = learner.model.features(pictures).detach()
+    learner.learn(draw("b", 5, "owl"))
+    torch.testing.assert_close(learner.model.features(pictures).detach(), before, atol=1e-5, rtol=0)
+    assert learner.class_names == ["cat", "dog", "owl"]

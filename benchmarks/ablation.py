@@ -1,0 +1,92 @@
+"""Which switch between `sd_lora` and `sd_lora_plus` gains what, one at a time; on CIFAR-100, reduced.
+
+    python benchmarks/ablation.py data.root=FOLDER backbone.weights=FILE
+
+The classes are dealt into two halves by `class_order(7, 100)`. Choices are made on the first, in five tasks of ten; the
+choice is reported on the second (`--half reported`), over three orders of its classes, beside `sd_lora`, `sd_lora` with
+twice the epochs and `joint`. Each run is `lorastream run` on one thread; the figures go into results/ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lorastream.data.sources import load
+from lorastream.randomness import class_order
+from lorastream.recipes import build
+
+RECIPE = "cifar100_deit_tiny"
+RESULTS = Path(__file__).parent / "results" / "ablation.json"
+ALIGNED = 'training.alignment={covariance="shared"}'
+FOLLOWED = 'training.alignment={covariance="shared", drift="shift"}'
+COSINE = 'training.head={kind="cosine"}'
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "sd_lora": (),
+    "sd_lora, 6 epochs": ("training.epochs=6",),
+    "+ alignment": (ALIGNED,),
+    "+ alignment, drift": (FOLLOWED,),
+    "+ cosine": (COSINE,),
+    "+ cosine, alignment, drift": (COSINE, FOLLOWED),
+    "+ discriminant": ('training.head={kind="discriminant"}', ALIGNED),
+    "sd_lora_plus": (),
+    "sd_lora_plus, slow backbone": ("training.backbone_rate=0.3",),
+    "joint": (),
+}
+HALVES = {"tuning": list(VARIANTS)[:-1], "reported": ["sd_lora_plus", "sd_lora", "sd_lora, 6 epochs", "joint"]}
+KEPT = (
+    "average_accuracy",
+    "average_incremental_accuracy",
+    "forgetting",
+    "task_restricted_average_accuracy",
+    "stored_bytes",
+)
+SEEDS = {"tuning": (7,), "reported": (1993, 1994, 1995)}
+
+
+def main() -> None:
+    """Run what is not there yet, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--half", choices=HALVES, default="tuning")
+    given = parser.parse_args()
+    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    for seed in SEEDS[given.half]:
+        for name in HALVES[given.half]:
+            key = f"{given.half}, {name}, {seed}"
+            if key not in found:
+                found[key] = run(name, given.half, seed, given.overrides)
+                RESULTS.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+            print(f"{key}: {100 * found[key]['average_accuracy']:.1f}", flush=True)
+
+
+def run(name: str, half: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """Run one variant on one half of the classes, and return its figures."""
+    method = name.partition(",")[0] if not name.startswith("+") else "sd_lora"
+    tasks = json.dumps(dealt(half, seed, overrides))
+    words = [RECIPE, *overrides, f"seed={seed}", f"stream={{classes={tasks}}}", *VARIANTS[name], "--methods", method]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "lorastream", "run", *words, "--out", folder + "/run", "--quiet"]
+        subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+        record: dict[str, Any] = json.loads(Path(folder, "run", "record.json").read_text("utf-8"))
+    kept = {key: record[key] for key in KEPT}
+    return {**kept, "seconds": sum(record["seconds_per_task"]), "method": method, "overrides": VARIANTS[name]}
+
+
+def dealt(half: str, seed: int, overrides: list[str]) -> list[list[str]]:
+    """Return the class names of five tasks of ten of a half; the reported one in an order drawn from the seed."""
+    recipe = build.load(RECIPE, overrides)
+    names = load(recipe.data.source, **recipe.data.source_options()).class_names
+    order = list(class_order(7, len(names)))
+    chosen = order[:50] if half == "tuning" else [order[50:][i] for i in class_order(seed, 50)]
+    return [[names[label] for label in chosen[start : start + 10]] for start in range(0, 50, 10)]
+
+
+if __name__ == "__main__":
+    main()
