@@ -31,7 +31,7 @@ OUT = Path(__file__).parent / "results" / "visits.json"
 SIZES = (3, 8, 1, 5, 3)
 SEED, IMAGES, TEST_IMAGES, IMAGE_SIZE = 1993, 24, 50, 112
 BACKBONE = "deit_tiny_patch16_224.fb_in1k"
-METHODS = {"default": [], "prototypes": ["--method", "prototypes"]}
+METHODS = {"sd_lora_plus": [], "prototypes": ["--method", "prototypes"]}
 LONG = ("confusion", "reliability")
 
 

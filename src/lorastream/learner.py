@@ -34,7 +34,7 @@ from lorastream.training.requirements import check_alignable, check_fits, check_
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
 from lorastream.training.sharding import check_shardable, shard_backbone
-from lorastream.visits.defaults import METHOD, OPTIONS, TRANSFORMS, with_chosen
+from lorastream.visits.defaults import METHOD, TRANSFORMS, with_chosen
 from lorastream.visits.outcome import Visit, joined, terms
 from lorastream.visits.visit import visit
 
@@ -112,9 +112,7 @@ class Learner:
         **given: Any,  # noqa: ANN401 (as the constructor has them)
     ) -> Self:
         """Make a learner to be taught folders: as the constructor, but for photographs; see `visits.defaults`."""
-        if method is None:
-            method, given = METHOD, OPTIONS | given
-        return cls(backbone, method, transforms=TRANSFORMS if transforms is None else transforms, **given)
+        return cls(backbone, method or METHOD, transforms=TRANSFORMS if transforms is None else transforms, **given)
 
     @property
     def class_names(self) -> list[str]:

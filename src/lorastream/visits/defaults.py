@@ -38,12 +38,8 @@ _BATCHES = ((128, 8), (512, 16), (4096, 32))
 _LARGEST_BATCH = 64
 
 
-METHOD, OPTIONS = "sd_lora_plus", {"carry_magnitudes": True}
-"""How a model learns where no method was named: as the preset, but magnitudes go on from where they were.
-
-SD-LoRA starts them anew at every task. A visit of one class has no gradient to bring them back, so old features would
-move for nothing: on photographs a visit of one class took accuracy from 77 to 55 % until the next one (docs/log.md).
-"""
+METHOD = "sd_lora_plus"
+"""How a model learns where no method was named."""
 TRANSFORMS = {"train": "photo", "test": "squash"}
 """How images are prepared where nothing was said: photographs, cropped a little and mirrored; symbols want `gentle`."""
 

@@ -213,9 +213,13 @@ def test_the_head_is_aligned_after_the_rows_were_merged(
     assert seen == [(3, 3)]
 
 
-def test_a_visit_of_one_class_moves_no_feature_of_the_others(draw: Draw, tiny_backbone: Callable[[], Backbone]) -> None:
+def test_with_carried_magnitudes_a_visit_of_one_class_moves_no_feature(
+    draw: Draw, tiny_backbone: Callable[[], Backbone]
+) -> None:
     """A softmax over one class teaches nothing, so magnitudes that began anew would move old features for good."""
-    learner = Learner.create(tiny_backbone(), training={"epochs": 2, "batch_size": 4, "lr": 0.05})
+    learner = Learner.create(
+        tiny_backbone(), training={"epochs": 2, "batch_size": 4, "lr": 0.05}, carry_magnitudes=True
+    )
     assert learner.method_name == "sd_lora_plus"
     learner.learn(draw("a", 5, "cat", "dog"))
     side = learner.model.backbone.spec.image_size
