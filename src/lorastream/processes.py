@@ -154,19 +154,22 @@ def watch() -> None:
         threading.Thread(target=_watch, args=(_store(),), name=_FAILED, daemon=True).start()
 
 
-def end(store: Store | None, *, wait: bool) -> None:
-    """Say that this process is ending, and wait a little until all say so: a launcher kills them once one is gone.
+def end(store: Store | None, *, is_lost: bool) -> None:
+    """Say that this process is ending, and wait: a launcher blames the first to go, and kills the others then.
+
+    The one that failed goes once all have said so. One that is lost through it leaves it the time to go first, and
+    ends here where a launcher ends it.
 
     Args:
         store: as `store_of_failures` gave it before the group was left; None where nothing failed.
-        wait: for the others.
+        is_lost: this process ends because another one failed.
     """
     if store is None:
         return
     count, until = launched(), time.monotonic() + GRACE
     try:
         store.add(_ENDED, 1)
-        while wait and store.add(_ENDED, 0) < count and time.monotonic() < until:
+        while (is_lost or store.add(_ENDED, 0) < count) and time.monotonic() < until:
             time.sleep(0.05)
     except RuntimeError:
         return

@@ -58,7 +58,7 @@ def test_every_recipe_of_the_library_is_valid(recipe: str, lorastream: Command) 
 
 
 def test_an_override_decides_what_is_checked(lorastream: Command) -> None:
-    assert lorastream("validate", "digits").out == "digits is valid for sequential_lora, sd_lora.\n"
+    assert lorastream("validate", "digits").out == "digits is valid for sequential_lora, sd_lora, sd_lora_plus.\n"
     assert lorastream("validate", "digits", "method.name=joint").out == "digits is valid for joint.\n"
     assert lorastream("validate", "digits", "method.name=joind").code == 2
 

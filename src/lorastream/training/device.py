@@ -64,7 +64,7 @@ def working_together() -> Generator[PartialState]:
         raise told from error
     finally:
         leave_processes()
-        processes.end(store, wait=not is_lost)
+        processes.end(store, is_lost=is_lost)
 
 
 class _OwnPrecision(Accelerator):
