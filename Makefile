@@ -10,9 +10,10 @@
 
 VENV ?= .venv
 PYTHON ?= python3
-UV := $(shell command -v uv 2>/dev/null)
 BIN := $(VENV)/bin
-INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) -c constraints.txt
+# uv installs five times as fast, and a second environment at once; pip where uv cannot reach what pip is set up for.
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+install = $(UV) pip install --python $(1)/bin/python -c constraints.txt $(2) || $(1)/bin/python -m pip install -c constraints.txt $(2)
 SOURCES := pyproject.toml constraints.txt
 
 .PHONY: demo test chromium check audit fuzz ray format survive bench wheel constraints clean
@@ -61,8 +62,8 @@ survive: $(VENV)/.installed-dev
 wheel: $(VENV)/.installed-dev
 	rm -rf build/wheel dist
 	$(BIN)/python -m build --wheel --outdir dist .
-	$(if $(UV),$(UV) venv build/wheel,$(PYTHON) -m venv build/wheel)
-	$(if $(UV),$(UV) pip install --python build/wheel/bin/python,build/wheel/bin/python -m pip install --disable-pip-version-check) -c constraints.txt dist/*.whl
+	$(BIN)/python -m venv build/wheel
+	$(call install,build/wheel,dist/*.whl)
 	cd build && wheel/bin/lorastream --help && wheel/bin/lorastream list && wheel/bin/lorastream doctor
 
 constraints: $(VENV)/.installed-dev
@@ -72,12 +73,13 @@ clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
-	$(if $(UV),$(UV) venv --python '>=3.11' $(VENV),$(PYTHON) -m venv $(VENV))
+	uv venv --seed --python '>=3.11' $(VENV) 2>/dev/null || $(PYTHON) -m venv $(VENV)
+	@[ -x $(UV) ] || $(BIN)/python -m pip install --quiet uv || echo "No uv to be had: installing with pip."
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
-	$(INSTALL) -e .
+	$(call install,$(VENV),-e .)
 	touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
-	$(INSTALL) -e '.[dev]'
+	$(call install,$(VENV),-e '.[dev]')
 	touch $@ $(VENV)/.installed

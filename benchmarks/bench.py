@@ -21,7 +21,7 @@ import targets
 from measuring import Device, Json, Place, console, start
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("startup", "inference", "memory", "pipeline", "compiled", "step_cost")
+BENCHMARKS = ("startup", "inference", "exported", "memory", "pipeline", "compiled", "step_cost")
 
 
 def results(device: Device, *, quick: bool, out: Path | None) -> dict[str, Json]:

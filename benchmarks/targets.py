@@ -129,6 +129,14 @@ TARGETS: tuple[Target, ...] = (
         spelt=".1e",
     ),
     Target(
+        number=5,
+        what="exported models over the plain one",
+        benchmark="exported",
+        figure="exported over plain",
+        only={"method": ("timm", "hf", "peft, merged", "onnx", "torch")},
+        limit=1.02,
+    ),
+    Target(
         number=6,
         what="InfLoRA's statistics over a forward pass",
         benchmark="inference",

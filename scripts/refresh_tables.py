@@ -27,7 +27,7 @@ from performance_tables import steps_table, targets_table  # noqa: E402 (benchma
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", DOCS / "methods.md", DOCS / "performance.md", *sorted((DOCS / "methods").glob("*.md")))
 PICTURE = DOCS / "digits.svg"
-SHOWN = ("sequential_lora", "sd_lora")
+SHOWN = ("sequential_lora", "sd_lora", "sd_lora_plus")
 OF_RECORDS = {"magnitudes": magnitudes_markdown, "residuals": residuals_markdown}
 
 
@@ -67,7 +67,7 @@ def _ranked(folder: Path) -> list[RunRecord]:
 
 
 def picture() -> str:
-    """Return README's picture: the first seed of the demonstration's two methods."""
+    """Return README's picture: the first seed of the demonstration's three methods."""
     found = [store.read(path) for path in store.find(ROOT / "benchmarks" / "results" / "digits")]
     first = {record.method: record for record in sorted(found, key=lambda r: -r.seed)}
     return accuracy_over_tasks([first[method] for method in SHOWN])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +11,23 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("ACCELERATE_USE_CPU", "true")
+sys.path.append(str(Path(__file__).parent))
 
 import pytest
 import torch
 from hypothesis import settings
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+import tiny
 from lorastream import methods
 from lorastream.backbones.backbone import Backbone
-from lorastream.backbones.projections import find_projections
 from lorastream.data.sources import load
 from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.task import Batch, Task
-from lorastream.data.transforms import InputSpec, TransformConfig, build_transforms
+from lorastream.data.transforms import TransformConfig, build_transforms
 from lorastream.methods.protocol import Method
 from lorastream.model import IncrementalClassifier
 from lorastream.randomness import Randomness
-
-SIZE = 16
 
 settings.register_profile("lorastream", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("lorastream")
@@ -47,26 +46,9 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def tiny_backbone() -> Callable[[], Backbone]:
+def tiny_backbone() -> Callable[..., Backbone]:
     """Make a backbone of two blocks, width 32, the same random weights every time."""
-
-    def make() -> Backbone:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(7)
-            network = VisionTransformer(
-                img_size=SIZE, patch_size=8, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, num_classes=0
-            )
-        spec = InputSpec(image_size=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, resize_ratio=1.0)
-        return Backbone(
-            network,
-            spec=spec,
-            width=32,
-            projections=find_projections(network),
-            name="tiny",
-            pretrained=False,
-        )
-
-    return make
+    return tiny.backbone
 
 
 @pytest.fixture
@@ -74,13 +56,12 @@ def synthetic_stream(tmp_path: Path) -> Callable[..., Stream]:
     """Make a stream of synthetic classes for the tiny backbone."""
 
     def make(*, tasks: int = 3, classes_per_task: int = 2, images: int = 12, seed: int = 0) -> Stream:
-        spec = InputSpec(image_size=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, resize_ratio=1.0)
-        dataset = load("synthetic", n_classes=tasks * classes_per_task, images_per_class=images, size=SIZE)
+        dataset = load("synthetic", n_classes=tasks * classes_per_task, images_per_class=images, size=tiny.SIZE)
         return Stream.of(
             dataset,
             config=StreamConfig(tasks=tasks, order="natural"),
             seed=seed,
-            transforms=build_transforms(spec, TransformConfig(train="gentle")),
+            transforms=build_transforms(tiny.SPEC, TransformConfig(train="gentle")),
             cache=tmp_path / "cache",
         )
 

@@ -32,10 +32,12 @@ from lorastream.runs.record import (
     TaskResult,
     now,
 )
+from lorastream.runs.thumbnails import Thumbnail, remove_old
 from lorastream.training.device import join_processes
 from lorastream.training.evaluate import Evaluation
 from lorastream.training.events import Listener, Note, Preparing, nobody
 from lorastream.training.learn import Learnt
+from lorastream.training.mistaken import keep_mistaken
 from lorastream.training.sitting import Sitting
 from lorastream.training.states import States
 
@@ -53,6 +55,7 @@ def run(
     listen: Listener = nobody,
     recorded: Callable[[RunRecord, Path], None] = lambda _record, _folder: None,
     resume: bool = False,
+    thumbnails: bool = False,
 ) -> tuple[RunRecord, Path]:
     """Run a recipe of one method and one seed.
 
@@ -69,6 +72,7 @@ def run(
         resume: go on with the run that was stopped in `folder`, or with the newest one of this recipe below `root`; to
             the same bytes as if it had not been stopped. One that is finished is given back as it is; where there is
             none, one begins.
+        thumbnails: keep small pictures of test images that were mistaken beside the record, which names them.
 
     Returns:
         The record and the folder that it was written to, with the model in `folder/model`.
@@ -110,7 +114,7 @@ def run(
     )
     with sitting.held():
         record = sitting.begin(record, resume=resume)
-        record = _learn_all(learner, stream, record, folder, sitting, recorded)
+        record = _learn_all(learner, stream, record, folder, sitting, recorded, thumbnails=thumbnails)
     return record, folder
 
 
@@ -121,6 +125,8 @@ def _learn_all(
     folder: Path,
     sitting: Sitting,
     recorded: Callable[[RunRecord, Path], None],
+    *,
+    thumbnails: bool,
 ) -> RunRecord:
     """Learn the tasks that are still to do; write model and record after each, and the record at the end."""
     try:
@@ -128,9 +134,12 @@ def _learn_all(
         _write(learner, record, folder, recorded)
         for task in stream:
             if task.index >= len(record.accuracy_matrix):
-                record = _one_task(learner, task, stream, record, sitting)
+                before = record
+                record = _one_task(learner, task, stream, record, sitting, thumbnails=thumbnails)
                 sitting.learnt(record)
                 _write(learner, record, folder, recorded)
+                if learner.accelerator.is_main_process:
+                    remove_old(folder, before.thumbnails, record.thumbnails)
         record = record.ended("finished")
     except KeyboardInterrupt:
         record = record.ended("interrupted")
@@ -169,7 +178,9 @@ def _sought(recipe: Recipe, folder: Path | None, root: Path) -> tuple[Path | Non
     return folder, record
 
 
-def _one_task(learner: Learner, task: Task, stream: Stream, record: RunRecord, sitting: Sitting) -> RunRecord:
+def _one_task(
+    learner: Learner, task: Task, stream: Stream, record: RunRecord, sitting: Sitting, *, thumbnails: bool
+) -> RunRecord:
     """Learn a task, evaluate every class seen, and return the record with both."""
     exemplar_free = learner.method.traits.exemplar_free
     keeper = sitting.keeper(every=learner.training.checkpoint_every)
@@ -181,10 +192,12 @@ def _one_task(learner: Learner, task: Task, stream: Stream, record: RunRecord, s
         )
     for note in learnt.notes:
         record = record.with_note(note)
-    return record.with_task(_result(task, learnt, evaluation))
+    place = sitting.folder if learner.accelerator.is_main_process else None
+    kept = keep_mistaken(evaluation, stream, place) if thumbnails else ()
+    return record.with_task(_result(task, learnt, evaluation, kept))
 
 
-def _result(task: Task, learnt: Learnt, evaluation: Evaluation) -> TaskResult:
+def _result(task: Task, learnt: Learnt, evaluation: Evaluation, kept: tuple[Thumbnail, ...]) -> TaskResult:
     return TaskResult(
         classes=task.class_names,
         n_train=len(task.train),
@@ -200,6 +213,7 @@ def _result(task: Task, learnt: Learnt, evaluation: Evaluation) -> TaskResult:
         figures=learnt.figures,
         confusion=ConfusionRecord.of(evaluation.confusion, evaluation.classes),
         calibration=CalibrationRecord.of(evaluation.reliability),
+        thumbnails=kept,
     )
 
 
@@ -222,7 +236,7 @@ def _begin(recipe: Recipe, learner: Learner, images: Dataset, stream: Stream) ->
         ),
         dataset=DatasetRecord(
             name=images.name,
-            fingerprint=images.train.fingerprint,
+            fingerprint=stream.fingerprint,
             n_train=tuple(len(task.train) for task in stream),
             n_test=tuple(len(task.test) for task in stream),
         ),

@@ -1,13 +1,14 @@
-"""Writing a file so that a crash at any instant leaves either the old one or the new one, never a torn one."""
+"""Writing: folders made or refused in words, locks, and files that a crash leaves as the old one or the new one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
-from lorastream.errors import RunError
+from lorastream.errors import CheckpointError, Fault, RunError
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> None:
@@ -40,6 +41,67 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
             got=f"{type(error).__name__}: {error.strerror or error}",
             next_step="free some space or choose another folder; what stood there before is untouched",
         ) from error
+
+
+def make_folder(folder: Path, *, next_step: str = "choose another folder, or see that you may write there") -> None:
+    """Make a folder where it is missing.
+
+    Raises:
+        CheckpointError: it cannot be made.
+    """
+    with writing_in(folder, next_step=next_step):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def writing_in(folder: Path, *, next_step: str) -> Generator[None]:
+    """Tell of a folder that cannot be made or written to, and what to do about it.
+
+    Raises:
+        CheckpointError: what is done meanwhile fails on it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            str(folder),
+            expected="a folder that can be made and written to",
+            got=error.strerror or str(error),
+            next_step=next_step,
+        ) from error
+
+
+def fault_of_place(folder: Path, option: str) -> Fault | None:
+    """Return why a folder cannot be made or written to, before anything is; None where it can.
+
+    Args:
+        folder: that is there or is to be made.
+        option: by which another one is named.
+    """
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return None
+    got = f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file"
+    next_step = f"choose another folder with {option}, or see that you may write there"
+    return Fault(str(folder), "a folder that can be made and written to", got, next_step)
+
+
+def lock(descriptor: int) -> bool:
+    """Take the lock of an open file or folder, and return whether nobody else holds it.
+
+    Where the system or the file system knows no such lock, nothing is taken, and nobody is known to hold it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def remove_leftovers(folder: Path) -> None:

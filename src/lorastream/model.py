@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,29 +15,10 @@ from lorastream.adapters import Adapters, Target, attach
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Batch, TaskImages
 from lorastream.errors import AdapterError, DataError
-from lorastream.heads import (
-    Calibration,
-    ClassStatistics,
-    CosineHead,
-    DiscriminantHead,
-    LinearHead,
-    PrototypeHead,
-    RidgeHead,
-    load_statistics,
-)
+from lorastream.heads import Calibration, ClassStatistics, load_statistics
+from lorastream.heads.kinds import HEADS, Head, HeadKind
 from lorastream.heads.places import place
 from lorastream.randomness import Randomness
-
-Head = LinearHead | CosineHead | DiscriminantHead | PrototypeHead | RidgeHead
-HeadKind = Literal["linear", "cosine", "discriminant", "prototype", "ridge"]
-
-HEADS: dict[HeadKind, type[Head]] = {
-    "linear": LinearHead,
-    "cosine": CosineHead,
-    "discriminant": DiscriminantHead,
-    "prototype": PrototypeHead,
-    "ridge": RidgeHead,
-}
 
 
 class IncrementalClassifier(nn.Module):
@@ -45,7 +26,7 @@ class IncrementalClassifier(nn.Module):
 
     Args:
         backbone: the encoder.
-        head: which head: `linear`, `cosine`, `prototype` or `ridge`.
+        head: which head, a key of `heads.kinds.HEADS`.
         head_options: what it is made with beside its width, such as `scale` of a cosine head.
         randomness: the source of the initial numbers of new parameters.
 

@@ -7,14 +7,19 @@ import json
 import re
 import shutil
 from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
+from lorastream.reports.comparison import compare
+from lorastream.reports.comparison.page import page
 from lorastream.reports.page.run_page import write_run_page
-from lorastream.runs import RunRecord, TaskResult, read
+from lorastream.runs import RunRecord, TaskResult, find, read, thumbnails
 from lorastream.runs.answers import CalibrationRecord, ConfusionRecord
+from lorastream.runs.thumbnails import Thumbnail
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -23,6 +28,49 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"),
 )
+
+CUT_OFF = """
+const found = [], whole = document.documentElement;
+if (whole.scrollWidth > whole.clientWidth) found.push("the page is wider than its window");
+for (const svg of document.querySelectorAll("svg")) {
+  const box = svg.getBoundingClientRect(), texts = [...svg.querySelectorAll("text")];
+  const boxes = texts.map(text => text.getBoundingClientRect());
+  texts.forEach((text, i) => {
+    const b = boxes[i], name = svg.closest("figure").id + ": " + text.textContent;
+    const inside = b.left > box.left - 1 && b.right < box.right + 1 && b.top > box.top - 1 && b.bottom < box.bottom + 1;
+    if (!inside) found.push(name + " is cut off");
+    for (let j = 0; j < i; j++) {
+      const c = boxes[j], across = Math.min(b.right, c.right) - Math.max(b.left, c.left);
+      const down = Math.min(b.bottom, c.bottom) - Math.max(b.top, c.top);
+      if (across > 0.5 && down > 3) found.push(name + " covers " + texts[j].textContent);
+    }
+  });
+}
+return found;
+"""
+FAINT = """
+const numbers = colour => (colour.match(/[0-9.]+/g) || []).slice(0, 3).map(Number);
+const straight = v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const light = colour => numbers(colour).reduce((sum, v, i) => sum + straight(v / 255) * [0.2126, 0.7152, 0.0722][i], 0);
+const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+const paper = getComputedStyle(document.documentElement).backgroundColor;
+const texts = "h1, h2, h3, p, li, dt, dd, th, td, caption, figcaption, summary, footer, svg text";
+const cells = "#matrix text, #between-tasks text";
+const colour = e => e.tagName === "text" ? getComputedStyle(e).fill : getComputedStyle(e).color;
+return [...document.querySelectorAll(texts)].filter(e => !e.matches(cells) && contrast(colour(e), paper) < 4.5)
+  .map(e => e.tagName + ": " + e.textContent.slice(0, 40));
+"""
+FIGURES = """
+return [...document.querySelectorAll("figure")].map(figure => {
+  const picture = figure.querySelector("[role=img]"), box = picture.getBoundingClientRect();
+  const said = name => document.getElementById(picture.getAttribute(name)).textContent.trim();
+  return {
+    name: figure.id, label: said("aria-labelledby"), words: said("aria-describedby"),
+    width: box.width, height: box.height, parts: picture.querySelectorAll("path, text, use, img").length,
+  };
+});
+"""
+DOUBLED = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.length - new Set(ids).size"
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +125,45 @@ class Browser:
         shot = self.chrome.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         (SCREENSHOTS / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
+    def opens_alone(self, page: Path) -> bool:
+        """Load a page and see that it has no error in the console and no script, and asks for nothing but itself."""
+        self.open(page)
+        console, asked = self.logs()
+        assert console == []
+        assert {address for address in asked if not address.startswith("data:")} == {page.as_uri()}
+        return self.ask("return document.querySelectorAll('script, link[href^=http], img[src^=http]').length") == 0
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Return what is said of each figure of the page, and how much of it there is to see."""
+        levels = self.ask("return [...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        assert self.ask(DOUBLED) == 0
+        return self.ask(FIGURES)
+
+    def looks_right(self, page: Path, theme: str, width: int) -> None:
+        """See that with all of a page open nothing is cut off, covered or faint; take a picture with figures closed."""
+        self.open(page, theme=theme, width=width)
+        self.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+        found = [*self.ask(CUT_OFF), *self.ask(FAINT)]
+        paper = self.ask("return getComputedStyle(document.documentElement).backgroundColor")
+        self.ask("document.querySelectorAll('figure details').forEach(d => d.open = false)")
+        self.picture(f"{page.parent.name}-{theme}-{width}")
+        assert found == []
+        assert paper == ("rgb(255, 255, 255)" if theme == "light" else "rgb(13, 17, 23)")
+
+    def rows(self, within: str) -> list[list[str]]:
+        """Return the cells of the tables in an element."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(r => [...r.cells].map(c => c.textContent))"
+        return self.ask(script, f"{within} tbody tr")
+
+    def prints(self, page: Path) -> bool:
+        """Whether a page can be made a PDF of."""
+        self.open(page)
+        paper = self.chrome.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+        (SCREENSHOTS / f"{page.parent.name}.pdf").write_bytes(base64.b64decode(paper["data"]))
+        return base64.b64decode(paper["data"]).startswith(b"%PDF")
+
     def press(self, *keys: str) -> None:
         """Press keys one after another."""
         from selenium.webdriver import ActionChains
@@ -89,11 +176,11 @@ class Browser:
 def records() -> dict[str, RunRecord]:
     """Return runs of every kind: real ones, large ones, tiny ones, unfinished ones, hostile ones."""
     results = ROOT / "benchmarks" / "results" / "cifar100_deit_tiny"
-    started = _record("sd_lora", 3)
+    started, confused = _record("sd_lora", 3), _record("sd_lora", 5, classes_per_task=4).ended("finished")
     return {
         "sd-lora": read(results / "sd_lora" / "1993"),
         "inf-lora": read(results / "inf_lora_ca" / "1993"),
-        "confused": _record("sd_lora", 5, classes_per_task=4).ended("finished"),
+        "confused": confused.model_copy(update={"thumbnails": _thumbnails(confused)}),
         "hundred-tasks": _record("inf_lora", 100, classes_per_task=10).ended("finished"),
         "one-task": _record("prototypes", 1).ended("finished"),
         "running": started.model_copy(update={"tasks": (*started.tasks, ("later",))}),
@@ -110,11 +197,42 @@ def pages(records: dict[str, RunRecord], tmp_path_factory: pytest.TempPathFactor
         (root / name / "analyses").mkdir(parents=True)
         if name == "confused":
             _analysis(root / name / "analyses")
+        for i, one in enumerate(record.thumbnails):
+            thumbnails.write(root / name, one, PIL.Image.radial_gradient("L").resize((60 + 20 * i, 90)).convert("RGB"))
         file = write_run_page(record, root / name)
         # A page that loads itself again in the middle of a test has no elements for a moment.
         text = file.read_text("utf-8")
         file.write_text(re.sub(r'(http-equiv="refresh" content=)"\d+"', r'\1"3600"', text), "utf-8")
     return {name: root / name / "report.html" for name in records}
+
+
+@pytest.fixture(scope="session")
+def compared(records: dict[str, RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return runs to be compared: all that we measured, one table of them, a lone one, and hostile ones."""
+    results = ROOT / "benchmarks" / "results"
+    digits = [read(file) for file in find(results / "digits")]
+    hostile = [
+        _record(method, 2).ended("finished").model_copy(update={"seed": seed})
+        for method in (HOSTILE, "a_method_with_a_very_long_name_indeed", "sd_lora")
+        for seed in (1, 2)
+    ]
+    return {
+        "compared-all": [*digits, *(read(file) for file in find(results / "cifar100_deit_tiny"))],
+        "compared-digits": digits,
+        "compared-lone": [records["confused"], records["running"]],
+        "compared-hostile": [*hostile, records["failed"]],
+    }
+
+
+@pytest.fixture(scope="session")
+def comparisons(compared: dict[str, list[RunRecord]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Write the page of each comparison."""
+    root = tmp_path_factory.mktemp("comparisons")
+    files = {name: root / name / "comparison.html" for name in compared}
+    for name, file in files.items():
+        file.parent.mkdir()
+        file.write_text(page(compare(compared[name])), "utf-8")
+    return files
 
 
 def _record(method: str, n_tasks: int, *, classes_per_task: int = 2, name: str = "class") -> RunRecord:
@@ -154,6 +272,15 @@ def _task(method: str, t: int, classes: int, name: str) -> TaskResult:
         calibration=CalibrationRecord(
             images=tuple(range(15)), confidence=(None, *claimed[1:]), accuracy=(None, *(0.9 * c for c in claimed[1:]))
         ),
+    )
+
+
+def _thumbnails(record: RunRecord) -> tuple[Thumbnail, ...]:
+    pairs = record.confusion.pairs[:6] if record.confusion else ()
+    return tuple(
+        Thumbnail(true=true, taken=taken, image=f"photos/{true}/{i}.jpg", file=f"{true}-{taken}-{i}.jpg")
+        for true, taken, n in pairs
+        for i in range(min(n, 3))
     )
 
 

@@ -11,21 +11,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from timm.models.vision_transformer import VisionTransformer
+sys.path.append(str(Path(__file__).parents[1]))
 
-from lorastream.backbones.backbone import Backbone
-from lorastream.backbones.projections import find_projections
+from groups import forked
 from lorastream.cli.main import main
-from lorastream.data.transforms import InputSpec
 from lorastream.recipes import build
 from lorastream.reports.page.live import LivePage
 from lorastream.training import descent
+from tiny import backbone
 
 ARGUMENTS = (
     *("run", "digits", "data.source=synthetic", "data.n_classes=4", "data.images_per_class=6", "data.size=16"),
@@ -35,41 +33,19 @@ STOP_AT = 14
 """Steps that are begun before a sitting is stopped: in the second task, within its second epoch."""
 
 
-def _backbone(_recipe: Any) -> Backbone:
-    torch.manual_seed(7)
-    network = VisionTransformer(
-        img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, mlp_ratio=2, num_classes=0
-    )
-    spec = InputSpec(image_size=16, mean=(0.5,) * 3, std=(0.5,) * 3, resize_ratio=1.0)
-    return Backbone(network, spec=spec, width=16, projections=find_projections(network), name="tiny", pretrained=False)
-
-
 def sitting(folder: Path, name: str, size: int, stopped_by: int | None = None) -> list[int]:
     """Run the command in so many processes; return their exit codes, negative for signals."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children: list[int] = []
-    for rank in range(size):
-        child = os.fork()
-        if not child:
-            _become(folder, name, rank, size, port)
-            if stopped_by is not None and rank == size - 1:
-                _stop_all([*children, os.getpid()], stopped_by)
-            try:
-                main()
-            except SystemExit as ended:
-                os._exit(int(ended.code or 0))
-            finally:
-                os._exit(99)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    def work(before: Sequence[int]) -> None:
+        _become(folder, name, len(before))
+        if stopped_by is not None and len(before) == size - 1:
+            _stop_all([*before, os.getpid()], stopped_by)
+        main()
+
+    return forked(size, work)
 
 
-def _become(folder: Path, name: str, rank: int, size: int, port: int) -> None:
-    if size > 1:
-        os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{size}", "GLOO_SOCKET_IFNAME": "lo"}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+def _become(folder: Path, name: str, rank: int) -> None:
     own = folder / str(rank)
     own.mkdir(parents=True, exist_ok=True)
     os.chdir(own)
@@ -94,8 +70,7 @@ def _stop_all(processes: list[int], number: int) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    build.backbone = _backbone
+    build.backbone = lambda _recipe: backbone(width=16)  # type: ignore[assignment]
     LivePage.__call__ = lambda *_: None  # type: ignore[method-assign]
     root, codes = Path(sys.argv[1]), dict[str, Any]()
     codes["alone"] = {"ended": sitting(root / "alone", "ended", 1)}

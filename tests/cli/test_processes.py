@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
+
+from groups import environment_of, free_port
 
 Command = Callable[..., Any]
 OTHERS = {
@@ -96,13 +97,11 @@ def test_a_killed_process_takes_the_other_along_within_seconds(tmp_path: Path) -
     """No launcher is there to end it."""
     script = str(_script(tmp_path, "killed"))
     command = [sys.executable, script, "killed", "run", *RECIPE, "--out", str(tmp_path / "run")]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = [
         subprocess.Popen(
             command,
-            env={**_environment(), **_rank(rank, port)},
+            env={**_environment(), **environment_of(rank, 2, port)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -129,11 +128,6 @@ def _check_record(folder: Path, reason: str) -> None:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-
-
-def _rank(rank: int, port: int) -> dict[str, str]:
-    own = {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2"}
-    return {**own, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
 
 
 @pytest.fixture(scope="module")

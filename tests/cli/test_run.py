@@ -31,6 +31,16 @@ def test_one_run_writes_straight_into_its_folder(lorastream: Command, tiny: Tiny
     assert all(len(line) <= 80 and line == line.rstrip() for line in lines)
 
 
+def test_pictures_of_mistakes_are_kept_and_shown_where_they_are_asked_for(lorastream: Command, tiny: Tiny) -> None:
+    assert lorastream("run", *tiny, "--out", "without").code == 0
+    assert not Path("without/thumbnails").exists()
+    assert lorastream("run", *tiny, "training.lr=10", "--thumbnails", "--out", "with").code == 0
+    assert lorastream("report", "with", "--html").code == 0
+    page = Path("with/report.html").read_text()
+    pictures = re.findall(r'<img src="data:image/jpeg[^>]* alt="[^"]+ taken for [^"]+"', page)
+    assert len(pictures) == len(list(Path("with/thumbnails").iterdir())) > 0
+
+
 def test_several_runs_write_into_folders_below(lorastream: Command, tiny: Tiny) -> None:
     told = lorastream(
         "run", *tiny, "seed=7", "--methods", "prototypes, sd_lora,prototypes", "--seeds", 2, "--out", "all"

@@ -69,7 +69,7 @@ def test_the_first_step_is_that_of_plain_descent_by_hand() -> None:
     both is weight (½ (-1 + 2), ½ (1 - 2)) = (½, -½), biases 0. With lr 0.1: weights (-0.05, 0.05).
     """
     from lorastream.heads import LinearHead
-    from lorastream.heads.statistics import FullCovariance
+    from lorastream.heads.full_covariance import FullCovariance
 
     head = LinearHead(1)
     for _ in range(2):

@@ -24,7 +24,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"absorb": "joint", "absorb_threshold": 100.0, "absorb_scale": "preserving", "carry_magnitudes": True},
         {"absorb": "per_projection", "absorb_residual": "fro2", "absorb_threshold": 0.99},
     ],
-    "ran_pac": [{"first_task_lora": True, "rank": 2}],
+    "ran_pac": [{"first_task_lora": True, "rank": 2}, {"solver": "truncated_svd", "max_rank": 20}],
     "sequential_lora": [{"softmax": "current_classes"}],
     "finetune": [{"softmax": "current_classes"}],
     "joint": [{"restart": False}],
@@ -37,7 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"penalty": "fisher", "weight": 10.0, "decay": 0.5, "fisher_labels": "model"},
     ],
 }
-SMALLER: dict[str, dict[str, Any]] = {"ran_pac": {"random_features": 60}}
+SMALLER: dict[str, dict[str, Any]] = {key: {"random_features": 60} for key in ("ran_pac", "ran_pac_lora", "loranpac")}
 """Options that cost time and change no promise."""
 CASES = [
     (name, {**SMALLER.get(name, {}), **options})
@@ -55,7 +55,14 @@ class Case:
     backbone: Callable[[], Backbone]
     streams: Callable[..., Stream]
     training: dict[str, Any] = field(
-        default_factory=lambda: {"epochs": 2, "batch_size": 8, "lr": 0.05, "alignment": None, "head": None}
+        default_factory=lambda: {
+            "epochs": 2,
+            "batch_size": 8,
+            "lr": 0.05,
+            "alignment": None,
+            "head": None,
+            "penalties": {"angle": 0.0},
+        }
     )
 
     def learner(self, *, seed: int = 0, **training: Any) -> Learner:

@@ -8,38 +8,25 @@ tensors of every case, `FOLDER/<n>-<case>.safetensors`.
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from lorastream.backbones.backbone import Backbone
-from lorastream.backbones.projections import find_projections
+sys.path.append(str(Path(__file__).parents[1]))
+
+from groups import forked
 from lorastream.data.sources import load
 from lorastream.data.stream import Stream, StreamConfig
-from lorastream.data.transforms import InputSpec, TransformConfig, build_transforms
+from lorastream.data.transforms import TransformConfig, build_transforms
 from lorastream.heads import features_by_class
 from lorastream.learner import Learner
 from lorastream.methods.protocol import learnt_state
 from lorastream.training.device import working_together
-
-SPEC = InputSpec(image_size=16, mean=(0.5,) * 3, std=(0.5,) * 3, resize_ratio=1.0)
-
-
-def backbone() -> Backbone:
-    """Return two blocks of width 16, the same random weights every time."""
-    torch.manual_seed(7)
-    network = VisionTransformer(
-        img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, mlp_ratio=2, num_classes=0
-    )
-    places = find_projections(network)
-    return Backbone(network, spec=SPEC, width=16, projections=places, name="tiny", pretrained=False)
+from tiny import SPEC, backbone
 
 
 def stream(folder: Path) -> Stream:
@@ -55,7 +42,7 @@ def stream(folder: Path) -> Stream:
 
 def taught(case: dict[str, Any], tasks: Stream) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Teach one case; return all tensors and all figures of learning."""
-    learner = Learner(backbone(), case["method"], training=case["training"], seed=3, **case["options"])
+    learner = Learner(backbone(width=16), case["method"], training=case["training"], seed=3, **case["options"])
     exemplar_free = learner.method.traits.exemplar_free
     losses: list[float] = []
     for index in range(len(tasks)):
@@ -82,37 +69,8 @@ def work(cases: dict[str, dict[str, Any]], folder: Path, size: int) -> None:
         (folder / f"{size}-{state.process_index}.json").write_text(json.dumps(told), "utf-8")
 
 
-def group(cases: dict[str, dict[str, Any]], folder: Path, size: int) -> list[int]:
-    """Fork a group, wait for it, and return the processes' exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children: list[int] = []
-    for rank in range(size):
-        child = os.fork()
-        if child == 0:
-            _as_rank(rank, size, port)
-            code = 1
-            try:
-                work(cases, folder, size)
-                code = 0
-            finally:
-                sys.stderr.flush()
-                if code:
-                    sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-                os._exit(code)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-
-
-def _as_rank(rank: int, size: int, port: int) -> None:
-    torch.set_num_threads(1)
-    if size > 1:
-        os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{size}", "GLOO_SOCKET_IFNAME": "lo"}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
-
-
 if __name__ == "__main__":
     given, where = json.loads(Path(sys.argv[1]).read_text("utf-8")), Path(sys.argv[2])
     for count in (1, 2, 3):
-        assert group(given, where, count) == [0] * count, f"a group of {count} failed"
+        codes = forked(count, lambda _before, size=count: work(given, where, size))
+        assert codes == [0] * count, f"a group of {count} failed"

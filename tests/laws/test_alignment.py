@@ -18,7 +18,7 @@ from torch import Tensor
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.stream import Stream
 from lorastream.errors import RecipeError
-from lorastream.heads.statistics import FullCovariance
+from lorastream.heads.full_covariance import FullCovariance
 from lorastream.learner import Learner
 
 ALIGNMENT = {"samples_per_class": 8, "batch_size": 8, "epochs": 2}

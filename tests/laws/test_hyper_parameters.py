@@ -61,7 +61,7 @@ def test_every_shipped_recipe_runs_two_steps_on_synthetic_data(
         assert record.status == "finished"
         assert (folder / "record.json").is_file()
         assert (folder / "model" / "model.toml").is_file()
-        assert _steps(record.epochs) == [0, 1] or not record.epochs
+        assert _steps(record.epochs) in ([], [0], [0, 1]), "no task learns by steps, the first alone, or every one"
 
 
 def _steps(epochs: Any) -> list[int]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lorastream import files
-from lorastream.errors import RunError
-from lorastream.files import write_atomically
+from lorastream.errors import CheckpointError, RunError
+from lorastream.files import fault_of_place, lock, make_folder, write_atomically
 
 
 @pytest.mark.parametrize("data", ["text ü", b"\x00bytes", ""])
@@ -51,3 +51,44 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", "x")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "file")}
     assert len(modes) == 1
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match=r"(?s)can be made and written to.*look elsewhere"):
+        make_folder(tmp_path / "file" / "inner", next_step="look elsewhere")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are locked only where the system can")
+def test_a_lock_is_held_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    one, other = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT) for _ in range(2))
+    assert lock(one)
+    assert not lock(other)
+    os.close(one)
+    assert lock(other)
+
+    def unknown(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    assert lock(other), "a file system without locks"
+    os.close(other)
+
+
+def test_a_place_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    fault = fault_of_place(tmp_path / "file/run/model", "--into")
+    assert fault is not None
+    assert fault.where == str(tmp_path / "file/run/model")
+    assert fault.got == f"{tmp_path / 'file'} is a file"
+    assert "--into" in fault.next_step
+    assert fault_of_place(tmp_path / "new/run", "--into") is None
+    assert not (tmp_path / "new").exists()

@@ -10,11 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
 from lorastream import Learner, Prediction
 from lorastream.backbones.backbone import Backbone
-from lorastream.backbones.projections import find_projections
 from lorastream.data.stream import Stream
 from lorastream.data.transforms import TransformConfig
 from lorastream.errors import BackboneError, CheckpointError, DataError, MethodError, RecipeError
@@ -225,21 +223,11 @@ def test_saving_again_replaces_the_older_model(taught: Learner, stream: Stream, 
     assert before & after == {"model.toml", "classes.json"}
 
 
-def _other_backbone(seed: int, *, pretrained: bool, like: Backbone) -> Backbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = VisionTransformer(
-            img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, num_classes=0
-        )
-    places = find_projections(network)
-    return Backbone(network, spec=like.spec, width=32, projections=places, name="tiny", pretrained=pretrained)
-
-
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_another_backbone_is_refused_also_where_its_weights_are_random(
-    stream: Stream, tmp_path: Path, tiny_backbone: Callable[[], Backbone], pretrained: bool
+    stream: Stream, tmp_path: Path, tiny_backbone: Callable[..., Backbone], pretrained: bool
 ) -> None:
-    own, same, other = (_other_backbone(s, pretrained=pretrained, like=tiny_backbone()) for s in (1, 1, 2))
+    own, same, other = (tiny_backbone(seed=seed, pretrained=pretrained) for seed in (1, 1, 2))
     learner = Learner(own, "prototypes")
     learner.learn(stream[0])
     learner.save(tmp_path / "model")
@@ -253,12 +241,12 @@ def test_a_backbone_that_was_trained_comes_with_the_model(
     stream: Stream,
     tmp_path: Path,
     picture: PIL.Image.Image,
-    tiny_backbone: Callable[[], Backbone],
+    tiny_backbone: Callable[..., Backbone],
 ) -> None:
     learner = make("finetune")
     learner.learn(stream[0])
     learner.save(tmp_path / "model")
-    random = _other_backbone(2, pretrained=False, like=tiny_backbone())
+    random = tiny_backbone(seed=2)
     assert Learner.load(tmp_path / "model", backbone=random).predict(picture) == learner.predict(picture)
 
 

@@ -21,7 +21,7 @@ from lorastream.adapters import Adapters
 from lorastream.analyses.drawing import heat_map, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.analyses.training_progress import TrainingProgress
 from lorastream.data.task import Task, TaskImages
 from lorastream.linalg.least_squares import product_gram
@@ -154,12 +154,12 @@ def _paragraph(figures: dict[str, Any], holds: bool | None) -> str:
             f"This run cannot tell: trained alone, the tasks reach {accuracies} % on their own test images, and fewer "
             f"than two of them {100 * LEARNT:.0f} %."
         )
-    part = " in full, but each two are nearer to each other than to the start" if figures["largest"] < 1 else ""
-    verdict = "The claim holds on this run" if holds else f"The claim does not hold on this run{part}"
+    is_part = not holds and figures["largest"] < 1
+    part = " in full, but each two are nearer to each other than to the start" if is_part else ""
     missing = len(figures["own_accuracy"]) - len(figures["learnt"])
     left_out = f"; {missing} below {100 * LEARNT:.0f} % left out" if missing else ""
     return (
-        f"{verdict}: the relative distances of the weights of {len(figures['learnt'])} tasks are "
+        f"{verdict(holds)}{part}: the relative distances of the weights of {len(figures['learnt'])} tasks are "
         f"{figures['smallest']:.2f} to {figures['largest']:.2f}, {figures['mean']:.2f} on average; random updates of "
         f"the same lengths are {figures['random_control_mean']:.2f} apart. Much smaller than one is read as below "
         f"{MUCH_SMALLER}. On their own test images the tasks reach {accuracies} %{left_out}. The paper fine-tunes all "

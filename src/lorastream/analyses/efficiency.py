@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lorastream.analyses.drawing import COLOURS, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.backbones.class_token import ClassTokenBlock
 from lorastream.reports.units import count as counted
 
@@ -133,7 +133,6 @@ def _giga(operations: float) -> str:
 
 
 def _paragraph(figures: dict[str, Any], method: str, holds: bool) -> str:
-    verdict = "The claim holds on this run" if holds else "The claim does not hold on this run"
     one = "one pass" if figures["passes"] == 1 else f"{figures['passes']} passes"
     kept = counted(figures["stored_features"]) if figures["stored_features"] else "no"
     learns = [value for value in figures["trainable_parameters_per_task"] if value is not None]
@@ -146,8 +145,8 @@ def _paragraph(figures: dict[str, Any], method: str, holds: bool) -> str:
         else ""
     )
     return (
-        f"{verdict}: a prediction is {one} of the backbone and takes {_giga(figures['operations'])} with the updates "
-        f"merged, the plain backbone {_giga(figures['operations_of_plain_backbone'])} "
+        f"{verdict(holds)}: a prediction is {one} of the backbone and takes {_giga(figures['operations'])} with the "
+        f"updates merged, the plain backbone {_giga(figures['operations_of_plain_backbone'])} "
         f"({_giga(figures['operations_with_all_tokens'])} if the last block computed every token); two passes would "
         f"take {_giga(figures['operations_of_two_passes'])}. {kept[0].upper() + kept[1:]} numbers that stand for past "
         f"images are stored.{trained} Counted in the same way, ViT-B/16 at 224 px takes "

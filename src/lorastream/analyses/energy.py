@@ -4,16 +4,18 @@ For the updates ΔW_i and ΔW_j of a projection, the share of ΔW_j's energy tha
 ‖ΔW_j V_i‖² / ‖ΔW_j‖²) and in its column space (outputs: ‖U_i' ΔW_j‖² / ‖ΔW_j‖²), the mean over the projections. A
 random subspace of r of d dimensions has the share r / d.
 
-InfLoRA (CVPR 2024, Propositions 1 and 2) takes a new update's rows from outside of past inputs, so it should share less
-than chance on that side. SD-LoRA (ICLR 2025, section 3.3) finds later tasks along the directions of earlier ones, so
-they should share more than chance; `down` hardly leaves its random start, so the outputs tell.
+InfLoRA (CVPR 2024, Propositions 1 and 2) takes a new update's rows from outside of what past inputs use. That is the
+space it had protected by then, and less of the update than of a random one should lie in it. Past updates may share
+with a new one all the same: they use more directions than are protected of their inputs. SD-LoRA (ICLR 2025, section
+3.3) finds later tasks along the directions of earlier ones, so they should share more than chance; `down` hardly leaves
+its random start, so the outputs tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -58,10 +60,17 @@ def analyse(run: FinishedRun, options: Options) -> Analysis:
         "mean_of_later_in_earlier": later,
     }
     holds: bool | None = None
+    told = ""
     claim = "No claim of the papers is about this method; InfLoRA and SD-LoRA claim the opposite of each other."
     if isinstance(method, InfLoRA):
         claim = "New updates lie outside of what past tasks use (InfLoRA, Propositions 1 and 2)."
-        holds = later["inputs"] < chance["inputs"]
+        protected, random = shares_of_protected(run, updates)
+        figures |= {"share_of_protected_inputs": protected, "chance_of_protected_inputs": random}
+        holds = fmean(protected) < fmean(random)
+        told = (
+            f"{_percent(fmean(protected))} of a new update's energy lies in the inputs protected before it (random "
+            f"updates: {_percent(fmean(random))}). Between updates, "
+        )
     elif isinstance(method, SDLoRA):
         claim = "Later tasks move along directions of earlier ones (SD-LoRA, section 3.3)."
         holds = later["outputs"] > ABOVE_CHANCE * chance["outputs"]
@@ -70,7 +79,7 @@ def analyse(run: FinishedRun, options: Options) -> Analysis:
         what=WHAT,
         title="Subspaces that tasks' updates share",
         claim=claim,
-        paragraph=_paragraph(later, chance, holds) + (f" {note}" if note else ""),
+        paragraph=_paragraph(later, chance, holds, told) + (f" {note}" if note else ""),
         holds=holds,
         figures=figures,
         drawing=svg(lambda figure: _draw(figure, inputs, outputs, chance), width=8.4, height=4.9),
@@ -105,11 +114,40 @@ def shares(updates: Sequence[Sequence[Spaces]], *, side: str) -> list[list[float
     ]
 
 
+def shares_of_protected(run: FinishedRun, updates: Sequence[Sequence[Spaces]]) -> tuple[list[float], list[float]]:
+    """Return how much of each update but the first lies in the inputs that InfLoRA had protected before it.
+
+    Args:
+        run: of InfLoRA.
+        updates: for each task, for each projection.
+
+    Returns:
+        The share of each update's energy, and that of a random update, means over the projections.
+    """
+    learner = run.learner()
+    method = cast("InfLoRA", learner.method)
+    found: list[float] = []
+    random: list[float] = []
+    for n, update in enumerate(updates[1:], start=1):
+        run.put(learner, n)
+        bases = [
+            method.protection(name.rpartition("/")[0], len(right)).frame(right)[0]
+            for (name, _), (_, _, right) in zip(learner.model.adapters.items(), update, strict=True)
+        ]
+        found.append(fmean(_inside(basis, right, s) for basis, (_, s, right) in zip(bases, update, strict=True)))
+        random.append(fmean(len(basis.mT) / len(basis) for basis in bases))
+    return found, random
+
+
 def _share(one: Spaces, other: Spaces, side: str) -> float:
     (left_i, _, right_i), (left_j, s, right_j) = one, other
-    inner = right_j.mT @ right_i if side == "inputs" else left_j.mT @ left_i
+    return _inside(right_i, right_j, s) if side == "inputs" else _inside(left_i, left_j, s)
+
+
+def _inside(basis: Tensor, vectors: Tensor, s: Tensor) -> float:
+    """Return the share of the energy of singular vectors `[d, r]` with values `[r]` in the span of `basis [d, k]`."""
     energy = s.square().sum()
-    return float((s[:, None] * inner).square().sum() / energy) if energy > 0 else 0.0
+    return float((s[:, None] * (vectors.mT @ basis)).square().sum() / energy) if energy > 0 else 0.0
 
 
 def _without_rounding(left: Tensor, s: Tensor, right: Tensor) -> Spaces:
@@ -157,17 +195,21 @@ def _mean_of_later(table: list[list[float]]) -> float:
     return fmean(table[i][j] for j in range(len(table)) for i in range(j))
 
 
-def _paragraph(later: dict[str, float], chance: dict[str, float], holds: bool | None) -> str:
+def _paragraph(later: dict[str, float], chance: dict[str, float], holds: bool | None, told: str) -> str:
     verdict = {
         True: "The claim holds on this run",
         False: "The claim does not hold on this run",
         None: "No claim is at stake on this run",
     }[holds]
     return (
-        f"{verdict}: on average {100 * later['inputs']:.2g} % of an update's energy lies in the input space of an "
-        f"earlier task's update (random subspaces: {100 * chance['inputs']:.2g} %), and {100 * later['outputs']:.2g} % "
-        f"in its output space (random: {100 * chance['outputs']:.2g} %)."
+        f"{verdict}: {told}on average {_percent(later['inputs'])} of an update's energy lies in the input space of an "
+        f"earlier task's update (random subspaces: {_percent(chance['inputs'])}), and {_percent(later['outputs'])} in "
+        f"its output space (random: {_percent(chance['outputs'])})."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share >= _ROUNDING else "nothing"
 
 
 def _draw(figure: Figure, inputs: list[list[float]], outputs: list[list[float]], chance: dict[str, float]) -> None:

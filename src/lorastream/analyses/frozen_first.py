@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from lorastream.analyses.drawing import line, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.analyses.training_progress import TrainingProgress
 from lorastream.data.task import Task
 from lorastream.errors import MethodError
@@ -137,11 +137,10 @@ def _average(learner: Learner, run: FinishedRun, k: int, *, learn: bool) -> floa
 def _paragraph(figures: dict[str, Any], holds: bool) -> str:
     frozen, vanilla, own = figures["frozen_first"], figures["vanilla_lora"], figures["the_run"]
     above = sum(a > b for a, b in zip(frozen[1:], vanilla[1:], strict=True))
-    verdict = "The claim holds on this run" if holds else "The claim does not hold on this run"
     published = figures["published_imagenet_r"]
     beside = f" The paper has {100 * published:.1f} % on ImageNet-R with ViT-B/16." if published else ""
     return (
-        f"{verdict}: with the first direction frozen, average accuracy is above vanilla LoRA's after {above} of "
+        f"{verdict(holds)}: with the first direction frozen, average accuracy is above vanilla LoRA's after {above} of "
         f"{len(frozen) - 1} further tasks, and ends at {100 * frozen[-1]:.1f} % after {len(frozen)} tasks, vanilla "
         f"LoRA at {100 * vanilla[-1]:.1f} %, the run itself at {100 * own[-1]:.1f} %.{beside}"
     )

@@ -18,9 +18,9 @@ import numpy as np
 from lorastream.analyses.drawing import svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.analyses.states import replay_note
-from lorastream.analyses.weights import Probe, Weights, combined, merged_weights
+from lorastream.analyses.weights import Probe, Weights, combined, weights_after
 from lorastream.errors import MethodError
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def analyse(run: FinishedRun, options: Options) -> Analysis:
     run.at_least(3, WHAT)
     side, images = options.points or 7, options.images or 50
     tasks = [run.stream[k] for k in range(3)]
-    learner = run.after(1)
-    corners: list[Weights] = [merged_weights(learner.model, what=WHAT)]
-    for n in (2, 3):
-        run.put(learner, n)
-        corners.append(merged_weights(learner.model, what=WHAT))
+    learner, corners = weights_after(run, 3, what=WHAT)
     places = triangle(corners)
     probe, total = Probe(learner, tasks, images), side * side + 6
     done = itertools.count()
@@ -132,12 +128,11 @@ def _height(x: list[float], y: list[float]) -> float:
 
 
 def _paragraph(figures: dict[str, Any], barriers: list[float], holds: bool) -> str:
-    verdict = "The claim holds on this run" if holds else "The claim does not hold on this run"
     ends = ", ".join(f"{value:.3f}" for value in figures["loss_at_places"])
     between = ", ".join(f"{value:.3f}" for value in figures["loss_halfway"].values())
     return (
-        f"{verdict}: the loss over the three tasks is {ends} after tasks 1, 2 and 3, and {between} halfway between 1 "
-        f"and 2, 2 and 3, 1 and 3. Halfway it is at most {max(barriers):+.3f} above the higher end; up to "
+        f"{verdict(holds)}: the loss over the three tasks is {ends} after tasks 1, 2 and 3, and {between} halfway "
+        f"between 1 and 2, 2 and 3, 1 and 3. Halfway it is at most {max(barriers):+.3f} above the higher end; up to "
         f"{TOLERANCE} is no barrier. Measured on {min(figures['images'])} test images of each task, a plane out of "
         "very many."
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lorastream.analyses.drawing import svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.errors import MethodError
 from lorastream.reports.magnitudes import PUBLISHED, magnitudes_of
 
@@ -74,10 +74,9 @@ def _paragraph(rows: list[list[float]], correlations: list[float], holds: bool |
             f"This run cannot tell: after its last task it has {len(past)} magnitudes besides the newest, and a trend "
             f"needs {_FEWEST}."
         )
-    verdict = "The claim holds on this run" if holds else "The claim does not hold on this run"
     return (
-        f"{verdict}: the rank correlation of magnitude and task is {statistics.median(correlations):+.2f}, the median "
-        f"after each of tasks {_FEWEST + 1} to {len(rows)} (at most {FALLS} is called falling), and "
+        f"{verdict(holds)}: the rank correlation of magnitude and task is {statistics.median(correlations):+.2f}, the "
+        f"median after each of tasks {_FEWEST + 1} to {len(rows)} (at most {FALLS} is called falling), and "
         f"{correlations[-1]:+.2f} at the end. There the magnitudes of tasks 1 to {len(past)} are {_listed(past)}; the "
         f"first was between {min(first):.2f} and {max(first):.2f} over the tasks. The newest is left out: it "
         "multiplies an update that is not normalised."

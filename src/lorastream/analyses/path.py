@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lorastream.analyses.drawing import line, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.analyses.states import replay_note
-from lorastream.analyses.weights import Measured, Probe, combined, merged_weights
+from lorastream.analyses.weights import Measured, Probe, combined, weights_after
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +28,7 @@ def analyse(run: FinishedRun, options: Options) -> Analysis:
     run.at_least(2, WHAT)
     points, images = options.points or 11, options.images or 100
     tasks = [run.stream[0], run.stream[1]]
-    learner = run.after(1)
-    ends = [merged_weights(learner.model, what=WHAT)]
-    run.put(learner, 2)
-    ends.append(merged_weights(learner.model, what=WHAT))
+    learner, ends = weights_after(run, 2, what=WHAT)
     probe, measured = Probe(learner, tasks, images), list[list[Measured]]()
     shares = [k / (points - 1) for k in range(points)]
     for k, share in enumerate(shares):
@@ -77,9 +74,8 @@ def _paragraph(figures: dict[str, Any], holds: bool) -> str:
     def change(values: list[float]) -> str:
         return f"{100 * values[0]:.1f} to {100 * values[-1]:.1f} %"
 
-    verdict = "The claim holds on this run" if holds else "The claim does not hold on this run"
     return (
-        f"{verdict}: within its own classes, task 1 goes from {change(own['task_1'])} along the path (lowest "
+        f"{verdict(holds)}: within its own classes, task 1 goes from {change(own['task_1'])} along the path (lowest "
         f"{100 * min(own['task_1']):.1f} %), task 2 from {change(own['task_2'])}. Among the classes of both, task 1 "
         f"goes from {change(both['task_1'])} and task 2 from {change(both['task_2'])}. Flat means a fall of at most "
         f"{100 * FLAT:.0f} points; measured on {figures['images'][0]} and {figures['images'][1]} test images."

@@ -22,7 +22,7 @@ from lorastream.adapters.directions import Norm, fit_newest
 from lorastream.analyses.drawing import line, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.analyses.training_progress import TrainingProgress
 from lorastream.errors import MethodError
 from lorastream.learner import Learner
@@ -150,7 +150,7 @@ def _paragraph(tasks: list[dict[str, Any]], holds: bool) -> str:
         parts = [(t["task"], t["points"][0][norm]["mean"], t["points"][-1][norm]["mean"]) for t in tasks]
         return "; ".join(f"{first:.3g} to {last:.3g} (task {number})" for number, first, last in parts)
 
-    verdict = "The claim holds on this run" if holds else "The claim does not hold on this run for unit directions"
+    of_which = "" if holds else " for unit directions"
     bare = all(t["points"][-1]["none"]["mean"] > t["points"][0]["none"]["mean"] for t in tasks)
     further = (
         "Undivided, the residual does grow from near zero, but so does the update itself: that says nothing of how "
@@ -159,8 +159,9 @@ def _paragraph(tasks: list[dict[str, Any]], holds: bool) -> str:
         else "Undivided, it does not grow either."
     )
     return (
-        f"{verdict}: from the first step to the last, the residual of unit directions goes from {ends('exact')}, where "
-        f"1 is a direction at right angles to all earlier ones; undivided it goes from {ends('none')}. {further}"
+        f"{verdict(holds)}{of_which}: from the first step to the last, the residual of unit directions goes from "
+        f"{ends('exact')}, where 1 is a direction at right angles to all earlier ones; undivided it goes from "
+        f"{ends('none')}. {further}"
     )
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from lorastream.errors import CheckpointError
-from lorastream.files import write_atomically
+from lorastream.files import make_folder, write_atomically
 
 FOLDER = "analyses"
 _DIGITS = 6
@@ -53,6 +52,11 @@ class Analysis:
         }
 
 
+def verdict(holds: bool | None) -> str:
+    """Return how a paragraph begins that tells whether the claim holds."""
+    return "The claim holds on this run" if holds else "The claim does not hold on this run"
+
+
 def write(found: Analysis, run: Path) -> Path:
     """Write `RUN/analyses/<what>.svg` and then `<what>.json`, each in one rename; return the latter.
 
@@ -74,15 +78,7 @@ def folder_of(run: Path) -> Path:
         CheckpointError: it cannot be made.
     """
     folder = run / FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            str(folder),
-            expected="a folder that can be made and written to",
-            got=error.strerror or str(error),
-            next_step="see that you may write there, or copy the run to where you may",
-        ) from error
+    make_folder(folder, next_step="see that you may write there, or copy the run to where you may")
     return folder
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lorastream.analyses.finished import FinishedRun
 from lorastream.data.task import Task
 from lorastream.errors import MethodError
 from lorastream.learner import Learner
@@ -40,6 +41,20 @@ def merged_weights(model: IncrementalClassifier, *, what: str) -> dict[str, Tens
         parameters = dict(model.backbone.network.named_parameters())
         names = list(parameters) if model.backbone.trained else [f"{n}.weight" for n in model.adapters.layers]
         return {name: parameters[name].detach().clone() for name in names}
+
+
+def weights_after(run: FinishedRun, n_tasks: int, *, what: str) -> tuple[Learner, list[Weights]]:
+    """Return a learner as the run's was after so many tasks, and the merged weights after each of them.
+
+    Raises:
+        MethodError: the method changes no weights of the backbone; `what` is the analysis that asks.
+    """
+    learner = run.after(1)
+    found: list[Weights] = [merged_weights(learner.model, what=what)]
+    for n in range(2, n_tasks + 1):
+        run.put(learner, n)
+        found.append(merged_weights(learner.model, what=what))
+    return learner, found
 
 
 def combined(several: Sequence[Weights], shares: Sequence[float]) -> dict[str, Tensor]:

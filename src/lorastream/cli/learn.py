@@ -13,7 +13,9 @@ import typer
 
 from lorastream.cli import resuming, screen
 from lorastream.cli.arguments import AsJson
-from lorastream.errors import CheckpointError, Fault, RecipeError, RunError
+from lorastream.cli.visit_settings import settings_of, transforms_of
+from lorastream.errors import CheckpointError, Fault, RunError
+from lorastream.files import fault_of_place
 
 if TYPE_CHECKING:
     from lorastream.learner import Learner
@@ -21,13 +23,6 @@ if TYPE_CHECKING:
 
 FIRST_TRY = "glyph_vit"
 METHOD = "sd_lora_plus"
-_KEYS = ("training", "method", "data")
-_TRANSFORMS = {
-    "train_transform": "train",
-    "test_transform": "test",
-    "normalisation": "normalisation",
-    "max_side": "max_side",
-}
 
 
 def learn(
@@ -89,13 +84,15 @@ def learn(
     The first visit makes the model. Exit code 1: what was required does not hold, and the model is as it was.
     """
     from lorastream.runs.unfinished import RESUME
+    from lorastream.visits.material import check_folder
     from lorastream.visits.requirements import parse
     from lorastream.visits.unfinished import drop
 
     parse(require or [])
-    settings = _settings(overrides or [], new=not _is_model(into))
-    _check_folder(folder)
-    _check_place(into)
+    settings = settings_of(overrides or [], new=not _is_model(into))
+    check_folder(folder.expanduser())
+    if fault := fault_of_place(into, "--into"):
+        raise CheckpointError.of([fault])
     resume = _is_to_resume(into, resume=resume)
     with screen.waiting("loading", silent=quiet):
         new = {"backbone": backbone, "method": method, "seed": seed, "image_size": image_size}
@@ -162,37 +159,6 @@ def _is_to_resume(into: Path, *, resume: bool) -> bool:
     return found is not None
 
 
-def _settings(overrides: list[str], *, new: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of a visit by table: `training`, and for a new model `method` and `data`.
-
-    Raises:
-        RecipeError: an override is no key=value, or of another table; all faults at once.
-    """
-    from lorastream.recipes.load import parse_overrides
-
-    changes, faults = parse_overrides(overrides)
-    found: dict[str, dict[str, Any]] = {}
-    for path, value in changes:
-        key = ".".join(path)
-        if len(path) < 2 or path[0] not in _KEYS or (path[0] == "data" and path[1] not in _TRANSFORMS):  # noqa: PLR2004
-            expected = (
-                f"a key of {', '.join(f'{table}.*' for table in _KEYS[:2])}, or data.{', data.'.join(_TRANSFORMS)}"
-            )
-            faults.append(Fault(f"override {key}", expected, key, "for example training.epochs=3"))
-        elif path[0] != "training" and not new:
-            step = "leave it out, or begin another model with --into"
-            faults.append(Fault(f"override {key}", "training.* only: a model keeps method and transforms", key, step))
-        else:
-            table = found.setdefault(path[0], {})
-            for part in path[1:-1]:
-                inner = table.setdefault(part, {})
-                table = inner if isinstance(inner, dict) else {}
-            table[path[-1]] = value
-    if faults:
-        raise RecipeError.of(faults)
-    return found
-
-
 def _learner(
     into: Path,
     settings: Mapping[str, Mapping[str, Any]],
@@ -204,7 +170,7 @@ def _learner(
 
     Args:
         into: the model's folder.
-        settings: by table, as `_settings` gives them.
+        settings: by table, as `settings_of` gives them.
         new: what a new model is made with: backbone, method, seed, image_size; None where it was not said.
         weights: local file with the backbone's weights.
 
@@ -217,14 +183,13 @@ def _learner(
     if _is_model(into):
         _check_same(into, new)
         return Learner.load(into, weights=weights)
-    own = {_TRANSFORMS[key]: value for key, value in settings.get("data", {}).items()}
     return Learner.create(
         new["backbone"] or FIRST_TRY,
         new["method"],
         weights=weights,
         image_size=new["image_size"],
         seed=new["seed"] or 0,
-        transforms={**TRANSFORMS, **own},
+        transforms={**TRANSFORMS, **transforms_of(settings)},
         **settings.get("method", {}),
     )
 
@@ -252,31 +217,6 @@ def _check_same(into: Path, given: Mapping[str, Any]) -> None:
 
 def _is_model(into: Path) -> bool:
     return os.path.lexists(into / "model.toml")
-
-
-def _check_folder(folder: Path) -> None:
-    from lorastream.errors import DataError
-
-    if not folder.expanduser().is_dir():
-        raise DataError(
-            f"folder {folder}",
-            expected="a folder with one folder a class, and its images in that",
-            got="a file" if folder.exists() else "no such path",
-            next_step="check the path",
-        )
-
-
-def _check_place(into: Path) -> None:
-    """Refuse a place that cannot be written to before time is spent."""
-    nearest = next(place for place in (into, *into.absolute().parents) if os.path.lexists(place))
-    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        return
-    raise CheckpointError(
-        str(into),
-        expected="a folder that can be made and written to",
-        got=f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file",
-        next_step="choose another folder with --into, or see that you may write there",
-    )
 
 
 def _content(into: Path) -> bytes | None:

@@ -39,7 +39,7 @@ def report(
         ),
     ] = None,
     same_data: Annotated[
-        bool, typer.Option("--same-data", help="With --compare: the images are the same though their files were moved.")
+        bool, typer.Option("--same-data", help="With --compare: the images are the same though fingerprints differ.")
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="With --compare: print CSV, every number in full.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="With --compare: print LaTeX tables.")] = False,

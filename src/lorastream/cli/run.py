@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from lorastream.cli import resuming, screen
 from lorastream.cli import track as tracking
 from lorastream.cli.arguments import AsJson, Overrides, RecipeName
 from lorastream.errors import CheckpointError, Fault, RecipeError
+from lorastream.files import fault_of_place
 
 if TYPE_CHECKING:
     from lorastream.recipes.schema import Recipe
@@ -46,6 +47,13 @@ def run(
     ] = None,
     resume: resuming.Resume = False,
     track: tracking.Track = None,
+    thumbnails: Annotated[
+        bool,
+        typer.Option(
+            "--thumbnails",
+            help="Keep small pictures of mistaken test images and show them on the run's page.",
+        ),
+    ] = False,
     json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and the closing line only.")] = False,
 ) -> None:
@@ -62,7 +70,8 @@ def run(
     finished: list[tuple[RunRecord, Path]] = []
     with resuming.ending_in_order(), working_together() as together:
         try:
-            _run_all(experiment.run, plans, folders, finished, quiet=quiet, resume=resume, track=track)
+            run_recipe = partial(experiment.run, root=DEFAULT_ROOT, resume=resume, thumbnails=thumbnails)
+            _run_all(run_recipe, plans, folders, finished, quiet=quiet, track=track)
         except KeyboardInterrupt:
             place = out or DEFAULT_ROOT / plans[0].name
             if together.is_main_process and place.is_dir():
@@ -81,7 +90,6 @@ def _run_all(
     finished: list[tuple[RunRecord, Path]],
     *,
     quiet: bool,
-    resume: bool,
     track: str | None,
 ) -> None:
     """Run the plans one after another; those that finished are known also where a later one fails."""
@@ -95,9 +103,7 @@ def _run_all(
         with shown, contextlib.redirect_stdout(sys.stderr):
             page = LivePage(lambda text, listen=shown.listen: listen(Note(text=text)))
             listen, recorded = tracking.followed(track, shown.listen, page)
-            finished.append(
-                run_recipe(plan, folder, root=DEFAULT_ROOT, listen=listen, recorded=recorded, resume=resume)
-            )
+            finished.append(run_recipe(plan, folder, listen=listen, recorded=recorded))
 
 
 def _plans(recipe: str, overrides: list[str], methods: str | None, seeds: int) -> list[Recipe]:
@@ -168,14 +174,8 @@ def _check(folders: list[Path | None], *, resume: bool) -> None:
 def _folder_faults(folder: Path, *, new: bool) -> list[Fault]:
     from lorastream.runs.store import fault_of_taken
 
-    taken = fault_of_taken(folder) if new else None
-    if taken:
-        return [taken]
-    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        got = f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file"
-        return [Fault(str(folder), "a folder that can be made", got, "choose another folder with --out")]
-    return []
+    found = (fault_of_taken(folder) if new else None) or fault_of_place(folder, "--out")
+    return [found] if found else []
 
 
 def _show(finished: list[tuple[RunRecord, Path]], *, several: bool, json: bool, quiet: bool) -> None:

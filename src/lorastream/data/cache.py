@@ -1,12 +1,14 @@
 """Decoded and resized images, kept on disk once and read through memory mapping.
 
 One file holds the pixels of all images one after another, then the table of their sizes, then a trailer that says how
-long both are. It is written under a temporary name and renamed when whole, so a file that is there is whole or is found
-out by its length and made again. Processes that make the same file at once each write their own and the last name wins.
+long both are and what they hash to: the same for the same pixels, wherever they came from. It is written under a
+temporary name and renamed when whole, so a file that is there is whole or is found out by its length and made again.
+Processes that make the same file at once each write their own and the last name wins.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import tempfile
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-_TRAILER = struct.Struct("<8sQQQ")  # format, number of images, bytes of pixels, CRC-32 of the table of sizes
-_FORMAT = b"LSPIX001"
+_TRAILER = struct.Struct("<8sQQ16sQ")  # format, images, bytes of pixels, hash of all, CRC-32 of sizes and hash
+_FORMAT = b"LSPIX002"
 _SUFFIX, _UNFINISHED = ".pixels", ".unfinished"
 _ABANDONED_AFTER = 24 * 3600.0  # seconds after which an unfinished file is taken to be that of a killed process
 _CHUNK = 256  # images decoded before any is written: bounds memory
@@ -52,10 +54,16 @@ class FixedTransform(Protocol):
 
 
 class PixelStore:
-    """The pixels of n images, each of its own size, in one memory-mapped file."""
+    """The pixels of n images, each of its own size, in one memory-mapped file.
 
-    def __init__(self, path: Path, pixels: Pixels, sizes: NDArray[np.int64]) -> None:
+    Attributes:
+        path: of the file.
+        content: 32 hexadecimal digits that change with any pixel, and with nothing else.
+    """
+
+    def __init__(self, path: Path, pixels: Pixels, sizes: NDArray[np.int64], content: str) -> None:
         self.path = path
+        self.content = content
         self._pixels = pixels
         self._sizes = sizes
         self._ends = np.cumsum(3 * sizes.prod(axis=1))
@@ -69,14 +77,14 @@ class PixelStore:
             return None
         if len(content) < _TRAILER.size:
             return None
-        form, n_images, n_bytes, checksum = _TRAILER.unpack(content[-_TRAILER.size :].tobytes())
+        form, n_images, n_bytes, digest, checksum = _TRAILER.unpack(content[-_TRAILER.size :].tobytes())
         if form != _FORMAT or len(content) != n_bytes + 8 * n_images + _TRAILER.size:
             return None
         table = content[n_bytes : n_bytes + 8 * n_images].tobytes()
         sizes = np.frombuffer(table, dtype="<u4").astype(np.int64).reshape(-1, 2)
-        if zlib.crc32(table) != checksum or 3 * sizes.prod(axis=1).sum() != n_bytes:
+        if zlib.crc32(table + digest) != checksum or 3 * sizes.prod(axis=1).sum() != n_bytes:
             return None
-        return cls(path, content[:n_bytes], sizes)
+        return cls(path, content[:n_bytes], sizes, digest.hex())
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -184,15 +192,20 @@ def _write(path: Path, images: Images, fixed: FixedTransform, progress: Progress
 def _write_content(file: BinaryIO, images: Images, fixed: FixedTransform, progress: Progress | None) -> None:
     sizes = np.zeros((len(images), 2), dtype="<u4")
     n_bytes = 0
+    digest = hashlib.blake2b(digest_size=16)
     for i, pixels in enumerate(_decoded(images, fixed)):
-        file.write(np.ascontiguousarray(pixels).data)
+        content = np.ascontiguousarray(pixels).data
+        file.write(content)
+        digest.update(content)
         sizes[i] = pixels.shape[:2]
         n_bytes += pixels.size
         if progress is not None:
             progress(i + 1, len(images))
     table = sizes.tobytes()
+    digest.update(table)
     file.write(table)
-    file.write(_TRAILER.pack(_FORMAT, len(images), n_bytes, zlib.crc32(table)))
+    checksum = zlib.crc32(table + digest.digest())
+    file.write(_TRAILER.pack(_FORMAT, len(images), n_bytes, digest.digest(), checksum))
 
 
 def _decoded(images: Images, fixed: FixedTransform) -> Iterator[Pixels]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorastream.data.cache import PixelStore, Progress, materialise
-from lorastream.data.images import Dataset, Images, count_by_class
+from lorastream.data.images import Dataset, Images, count_by_class, fingerprint_of
 from lorastream.data.split import StreamConfig, deal_classes
 from lorastream.errors import DataError
 from lorastream.randomness import Randomness
@@ -102,6 +102,14 @@ class Stream:
     def class_names(self) -> tuple[str, ...]:
         """All classes in order of arrival."""
         return tuple(name for names in self.task_class_names for name in names)
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits: equal for the same images of the same classes, wherever they lie."""
+        return fingerprint_of(
+            *(role.store.content for role in (self.train, self.test)),
+            *("\n".join(self.class_names[label] for label in role.labels) for role in (self.train, self.test)),
+        )
 
     def __len__(self) -> int:
         return len(self.task_class_names)

@@ -66,6 +66,29 @@ class Merged:
         return preprocessing(self.learner.transforms[1])
 
     @property
+    def calibration(self) -> dict[str, float] | None:
+        """What makes probabilities of the logits, which stay as they are; None for a model that was not calibrated.
+
+        `temperature`: what logits are divided by before the softmax. `unknown_energy`: where it was fitted, above it
+        minus the logsumexp of the logits, not divided, says that the image is of no class that is known.
+        """
+        own = self.learner.model.calibration
+        if own is None or not own.thresholds:
+            return None
+        energy = own.thresholds.get("energy")
+        return {"temperature": own.temperature, **({"unknown_energy": energy.value} if energy else {})}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What goes with the weights into every export: a file's name, and what it says."""
+        named = {
+            "classes.json": self.class_names,
+            "preprocessing.json": self.preprocessing,
+            "calibration.json": self.calibration,
+        }
+        return {name: content for name, content in named.items() if content is not None}
+
+    @property
     def classifier(self) -> PlainClassifier:
         """Network and head as one module."""
         return PlainClassifier(self.network, self.head).eval()

@@ -22,7 +22,7 @@ _ONE_FILE = 1_800_000_000  # bytes; a protocol buffer ends at 2 GiB, and weights
 
 
 def write(merged: Merged, folder: Path) -> list[str]:
-    """Write `model.onnx`, with class names and preprocessing in its metadata; see `Exporter.write`."""
+    """Write `model.onnx`, with class names, preprocessing and calibration in its metadata; see `Exporter.write`."""
     classifier = merged.classifier
     size = merged.image_size
     with _nothing_said(), torch.no_grad():
@@ -36,7 +36,7 @@ def write(merged: Merged, folder: Path) -> list[str]:
             verbose=False,
         )
     program.model.metadata_props.update(
-        {"classes": json.dumps(merged.class_names), "preprocessing": json.dumps(merged.preprocessing)}
+        {name.removesuffix(".json"): json.dumps(content) for name, content in merged.facts.items()}
     )
     n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values())
     program.save(str(folder / GRAPH), external_data=n_bytes > _ONE_FILE)

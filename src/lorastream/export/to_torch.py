@@ -15,7 +15,7 @@ PROGRAM = "model.pt2"
 
 
 def write(merged: Merged, folder: Path) -> list[str]:
-    """Write `model.pt2`, with class names and preprocessing in it; see `Exporter.write`."""
+    """Write `model.pt2`, with class names, preprocessing and calibration in it; see `Exporter.write`."""
     size = merged.image_size
     with torch.no_grad():
         program = torch.export.export(
@@ -23,10 +23,7 @@ def write(merged: Merged, folder: Path) -> list[str]:
             (torch.zeros(2, 3, size, size),),
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
         )
-    inside = {
-        "classes.json": json.dumps(merged.class_names, ensure_ascii=False),
-        "preprocessing.json": json.dumps(merged.preprocessing),
-    }
+    inside = {name: json.dumps(content, ensure_ascii=False) for name, content in merged.facts.items()}
     torch.export.save(program, folder / PROGRAM, extra_files=inside)
     return [f"made with torch {torch.__version__.partition('+')[0]}; newer releases load it, older ones may not"]
 

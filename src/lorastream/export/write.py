@@ -68,7 +68,7 @@ def export_model(
     inputs = equality.seeded_images(learner) if pictures is None else equality.pictures(learner, Path(pictures))
     merged = merge(learner)
     with replaced(out) as fresh:
-        notes = exporter.write(merged, fresh)
+        notes = [*exporter.write(merged, fresh), *_calibrated(merged)]
         difference = equality.largest_difference(merged.reference, exporter.load(merged, fresh), inputs.images)
         equality.check(to, difference, tolerance, inputs)
         facts = {"target": to, "largest_difference": difference, "compared_on": inputs.described, "notes": notes}
@@ -91,9 +91,13 @@ def _write_facts(folder: Path, merged: Merged, facts: Mapping[str, Any]) -> None
 
     backbone = merged.learner.model.backbone.identity.to_dict()
     about = {"lorastream": __version__, **facts, "method": merged.learner.method_name, "backbone": backbone}
-    for name, content in (
-        ("classes.json", merged.class_names),
-        ("preprocessing.json", merged.preprocessing),
-        (MARKER, about),
-    ):
+    for name, content in {**merged.facts, MARKER: about}.items():
         write_atomically(folder / name, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def _calibrated(merged: Merged) -> list[str]:
+    """Return how probabilities are made of the logits, where that is known."""
+    known = merged.calibration
+    if known is None:
+        return []
+    return [f"probabilities are softmax(logits / {known['temperature']:.3g}), as calibration.json has it"]

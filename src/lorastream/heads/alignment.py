@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lorastream.heads.statistics import ClassStatistics
+from lorastream.heads.described import ClassStatistics
 from lorastream.heads.trained import TrainedHead
 
 LogitNorm = Literal["per_task", "all", "none"]

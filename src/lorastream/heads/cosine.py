@@ -1,80 +1,18 @@
-"""A classifier on angles: every class has a direction, and no class can win by the length of its row.
-
-Source: the cosine-normalised head of SSIAT (CVPR 2024), MACIL and TUNA; the margin is CosFace's (Wang et al., CVPR
-2018, eq. 4). Formula, for a feature f, the row w_k of class k, scale s and margin m:
-
-    z_k = s cos(f, w_k),    in training, of the image's own class:  s (cos(f, w_y) - m)
-
-What may differ: the sources draw new rows from U(-1/√d, 1/√d), of length near 0.58; here as the linear head does, of
-length near 1. The length of a row does not change an answer, but the longer it is the slower it turns.
-"""
+"""A classifier on angles: every class has a direction; the formula is in `heads.angles`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Self
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lorastream.heads.trained import TrainedHead
-
-SCALE = 20.0
-"""What cosines are multiplied by where nothing was said (SSIAT)."""
+from lorastream.heads.angles import AngularHead
 
 
-def cosine_logits(features: Tensor, rows: Sequence[Tensor], scale: float) -> Tensor:
-    """Return `scale` times the cosines of the angles between `features [n, d]` and the rows `[k, d]` of every task.
+class CosineHead(AngularHead):
+    """Logits `s cos(f, w)` over all classes seen so far; saved as `weight [classes, d]` and `cosine [2]`."""
 
-    In float32 at least, also under autocast: rounded to bfloat16, two classes whose cosines differ by 0.004 would be
-    the same.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        unit = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=1)
-        return scale * torch.cat([F.linear(unit, F.normalize(own.to(unit), dim=1)) for own in rows], dim=1)
-
-
-class CosineHead(TrainedHead):
-    """Logits `s cos(f, w)` over all classes seen so far; in float32 at least, also under autocast.
-
-    Args:
-        width: d, the number of features.
-        scale: s, above 0.
-        cosine_margin: m, from 0 to below 1.
-
-    Attributes:
-        scale: s.
-        cosine_margin: m.
-    """
-
-    def __init__(self, width: int, *, scale: float = SCALE, cosine_margin: float = 0.0) -> None:
-        super().__init__(width)
-        self.scale = scale
-        self.cosine_margin = cosine_margin
-
-    @property
-    def margin(self) -> float:
-        """What a loss takes off the logit of an image's own class: s m."""
-        return self.scale * self.cosine_margin
-
-    def empty(self) -> Self:
-        """Return a head of the same scale and margin without a class."""
-        return type(self)(self.width, scale=self.scale, cosine_margin=self.cosine_margin)
+    stored_as = "cosine"
 
     def forward(self, features: Tensor, *, since: int = 0, learning: bool = False) -> Tensor:
-        """Return logits `[n, classes seen]` in [-s, s] of `features [n, d]`; see `TrainedHead.forward`."""
+        """Return logits `[n, classes seen]` in [-s, s] of `features [n, d]`; see `GrowingHead.forward`."""
         del learning
-        return cosine_logits(features, self.since(since), self.scale)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return `weight [classes, d]` and `cosine [2]`, s and m; nothing before the first task."""
-        if not self.n_classes:
-            return {}
-        options = torch.tensor([self.scale, self.cosine_margin], dtype=torch.float64)
-        return {**super().tensors(), "cosine": options}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor], sizes: Sequence[int]) -> None:
-        """Take what `tensors` gave; `sizes` are the numbers of classes of the tasks, in order of arrival."""
-        super().load_tensors(tensors, sizes)
-        self.scale, self.cosine_margin = tensors["cosine"].tolist()
+        return self.cosines(features, since=since)

@@ -50,34 +50,6 @@ def _together(pairs: Sequence[tuple[Batch, Tensor]]) -> tuple[Tensor, Tensor]:
     return labels.cpu(), features.cpu()
 
 
-def check_follows(first_class: int, described: int) -> None:
-    """Refuse to describe classes from `first_class` on where fewer came before.
-
-    Raises:
-        DataError: so it is.
-    """
-    if first_class > described:
-        raise DataError(
-            "class statistics",
-            expected=f"statistics of the {first_class} classes that came before",
-            got=f"of {described}",
-            next_step="set training.alignment from the first task on: no image of older classes is kept",
-        )
-
-
-def lent(spreads: Tensor) -> Tensor:
-    """Return the spreads of classes `[classes, ...]`, with the mean of the others in place of those that have none."""
-    has_any = spreads.flatten(1).any(dim=1)
-    if has_any.all() or not has_any.any():
-        return spreads
-    return torch.where(has_any.view(-1, *[1] * (spreads.dim() - 1)), spreads, spreads[has_any].mean(dim=0))
-
-
-def without(rows: Tensor, index: int) -> Tensor:
-    """Return the rows but one, as a new tensor: what was handed out for saving does not change."""
-    return torch.cat([rows[:index], rows[index + 1 :]])
-
-
 def finite(label: int, features: Tensor) -> Tensor:
     """Return the features of a class.
 

@@ -38,9 +38,9 @@ class LinearHead(TrainedHead):
                 bias.zero_()
 
     def forward(self, features: Tensor, *, since: int = 0, learning: bool = False) -> Tensor:
-        """Return logits `[n, classes seen]` of `features [n, d]`; see `TrainedHead.forward`."""
+        """Return logits `[n, classes seen]` of `features [n, d]`; see `GrowingHead.forward`."""
         del learning
-        first = self._place(since)[0] if since else 0
+        first = self._task(since)
         rows = zip(self.weights[first:], self.biases[first:], strict=True)
         return torch.cat([F.linear(features, weight, bias) for weight, bias in rows], dim=1)
 

@@ -1,8 +1,11 @@
-"""Where a class lies among the tasks."""
+"""Where a class lies among the tasks, and what is left without it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+import torch
+from torch import Tensor
 
 
 def place(label: int, sizes: Iterable[int]) -> tuple[int, int]:
@@ -21,3 +24,8 @@ def place(label: int, sizes: Iterable[int]) -> tuple[int, int]:
             return task, row
         row -= size
     raise IndexError(label)
+
+
+def without(rows: Tensor, index: int) -> Tensor:
+    """Return the rows but one, as a new tensor: what was handed out for saving does not change."""
+    return torch.cat([rows[:index], rows[index + 1 :]])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lorastream.heads.calibration import Score
-from lorastream.heads.statistics import ClassStatistics
+from lorastream.heads.described import ClassStatistics
 from lorastream.linalg.gaussians import whitening
 
 

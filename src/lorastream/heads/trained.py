@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lorastream.heads.places import place
+from lorastream.heads.growing import GrowingHead
+from lorastream.heads.places import without
 
 
-class TrainedHead(nn.Module):
+class TrainedHead(GrowingHead):
     """Logits over all classes seen so far, of rows that learn.
 
     The rows of one task are one parameter each, so that a task's optimiser cannot touch another's rows.
@@ -28,23 +28,8 @@ class TrainedHead(nn.Module):
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
+        super().__init__(width)
         self.weights = nn.ParameterList()
-
-    @property
-    def n_classes(self) -> int:
-        """The number of classes seen so far."""
-        return sum(len(weight) for weight in self.weights)
-
-    @property
-    def margin(self) -> float:
-        """What a loss takes off the logit of an image's own class, at least 0."""
-        return 0.0
-
-    def empty(self) -> Self:
-        """Return a head of the same kind and options without a class."""
-        return type(self)(self.width)
 
     def grow(self, n_classes: int, *, generator: torch.Generator, device: torch.device) -> None:
         """Append rows for new classes.
@@ -74,8 +59,7 @@ class TrainedHead(nn.Module):
         task, row = self._place(label)
         for rows in self._tables():
             old = rows[task]
-            kept = torch.cat([old[:row], old[row + 1 :]]).detach().clone()
-            rows[task] = nn.Parameter(kept, requires_grad=old.requires_grad)
+            rows[task] = nn.Parameter(without(old.detach(), row), requires_grad=old.requires_grad)
 
     def learn(self, *, newest_only: bool) -> None:
         """Let the rows of the newest task learn, or all rows."""
@@ -83,18 +67,9 @@ class TrainedHead(nn.Module):
             for task, parameter in enumerate(rows):
                 parameter.requires_grad_(requires_grad=not newest_only or task == len(rows) - 1)
 
-    def forward(self, features: Tensor, *, since: int = 0, learning: bool = False) -> Tensor:
-        """Return logits `[n, classes seen]` of `features [n, d]`; those of old rows do not change by a bit as it grows.
-
-        One product for each task: a product with more rows may round its first ones otherwise. With `since`, of the
-        tasks from that class on: what a step costs then does not grow with the tasks. With `learning`, as the loss is
-        to see them; a head that learns by other logits than it answers with says so.
-        """
-        raise NotImplementedError
-
     def since(self, label: int) -> list[Tensor]:
         """Return the rows `[classes of the task, d]` of every task from the one of class `label` on."""
-        return list(self.weights)[self._place(label)[0] if label else 0 :]
+        return list(self.weights)[self._task(label) :]
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the head has learnt, by name, for saving; nothing before the first task."""
@@ -110,9 +85,8 @@ class TrainedHead(nn.Module):
         """Return what there is for each class: lists of one parameter a task, with a row a class."""
         return (self.weights,)
 
-    def _place(self, label: int) -> tuple[int, int]:
-        """Return the task of a class, and its row there."""
-        return place(label, map(len, self.weights))
+    def _sizes(self) -> Iterable[int]:
+        return map(len, self.weights)
 
     def _draw(self, n_classes: int, generator: torch.Generator) -> Tensor:
         bound = math.sqrt(3.0 / self.width)

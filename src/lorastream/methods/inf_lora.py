@@ -125,7 +125,7 @@ class InfLoRA:
         model.adapters.freeze()
         threshold = self._threshold(model)
         for layer, space in self._free_spaces(model, task, epoch=1).items():
-            before = self._memory(layer, len(space.directions))
+            before = self.protection(layer, len(space.directions))
             after = dual_gpm.protect(before, space, threshold, dual=self.memory == "dual", first_task=self.first_task)
             self._keep(layer, after)
             self.captured_[layer] = space.shares.new_tensor(space.captured(after.protected - before.protected))
@@ -135,7 +135,7 @@ class InfLoRA:
         """Return the task's threshold and, for each layer, how much is protected, how that is stored, what it holds."""
         layers: dict[str, dict[str, Any]] = {}
         for name, layer in model.adapters.layers.items():
-            memory, captured = self._memory(name, layer.in_features), float(self.captured_[name])
+            memory, captured = self.protection(name, layer.in_features), float(self.captured_[name])
             layers[name] = {"mode": memory.mode, "protected": memory.protected, "captured": captured}
         return {"threshold": self._threshold(model), "layers": layers}
 
@@ -149,10 +149,11 @@ class InfLoRA:
             for _ in model.passes(task.train, epoch=epoch if self.augmented_statistics else None):
                 pass
         energies = {layer: dual_gpm.energy(c.double(), self.energy) for layer, c in moments.mean().items()}
-        memories = [self._memory(layer, len(one)) for layer, one in energies.items()]
+        memories = [self.protection(layer, len(one)) for layer, one in energies.items()]
         return dict(zip(energies, dual_gpm.free_spaces(list(energies.values()), memories), strict=True))
 
-    def _memory(self, layer: str, width: int) -> Memory:
+    def protection(self, layer: str, width: int) -> Memory:
+        """Return what is protected in the inputs of a layer of a width; nothing before its first task is learnt."""
         if layer in self.free_:
             return Memory(basis=self.free_[layer], mode="retain")
         return Memory(basis=self.protected_[layer], mode="remove") if layer in self.protected_ else Memory.empty(width)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lorastream.data.task import Batch, Task
 from lorastream.errors import CheckpointError
-from lorastream.model import HeadKind, IncrementalClassifier
+from lorastream.heads.kinds import HeadKind
+from lorastream.model import IncrementalClassifier
 
 SETTINGS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 """How every method's dataclass is validated: hyper-parameters by type and range, unknown ones refused."""

@@ -17,7 +17,8 @@ Paper and code differ; each reading is an option, and the default is the code's 
   is normalised, `up` starts as a small Gaussian, for 0/0 has no direction.
 - `magnitude_init`: 0.8 in the code, 1 in the paper.
 - `carry_magnitudes`: code and Algorithm 1 start all α anew at every task, so the model jumps when a task begins. With
-  True it goes on exactly where it ended: the norm of the newest update is folded into its magnitude.
+  True it goes on exactly where it ended: the norm of the newest update is folded into its magnitude. A task of one
+  class always does: among its own classes alone the loss is 0, and nothing would bring the magnitudes back.
 - `magnitude_scope`: `shared` in both; `per_projection` gives every projection its own.
 - The optimiser is the recipe's: Adam in the paper, SGD with momentum 0.9 in the code.
 - The code computes an orthogonality penalty and does not add it to the loss; it is not here.
@@ -70,9 +71,10 @@ class Magnitudes:
     Args:
         adapters: all adapters, the newest update live.
         method: whose options say how.
+        carry: go on with the scales so far, whatever else the options say.
     """
 
-    def __init__(self, adapters: Adapters, method: SDLoRA) -> None:
+    def __init__(self, adapters: Adapters, method: SDLoRA, *, carry: bool) -> None:
         self.norm: Norm = method.norm
         self.normalise_current = method.normalise_current
         norms = torch.stack([self._norms(adapter) for adapter in adapters])
@@ -80,7 +82,7 @@ class Magnitudes:
         scale = begin / norms
         if method.absorbed_ is not None:
             scale[:, :-1] += method.absorbed_.to(scale) / norms[:, :-1]
-        if method.carry_magnitudes:
+        if carry:
             scale[:, :-1] = torch.stack([_scale_per_task(adapter) for adapter in adapters])[:, :-1]
             begin[:, :-1] = (scale * norms)[:, :-1]
         if method.magnitude_scope == "shared":
@@ -164,7 +166,8 @@ class SDLoRA:
         generator = model.randomness.torch("adapters", task.index)
         up_std = self.up_std if self.normalise_current else 0.0
         adapters.grow(self.rank_of(task.index), generator=generator, up_std=up_std)
-        magnitudes = Magnitudes(adapters, self)
+        learns_nothing = len(task.class_names) == 1
+        magnitudes = Magnitudes(adapters, self, carry=self.carry_magnitudes or learns_nothing)
         adapters.scale_by(magnitudes)
         self.magnitudes_ = magnitudes.values
         model.head.learn(newest_only=True)

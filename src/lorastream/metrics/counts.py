@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def confusion_matrix(labels: Sequence[int], predictions: Sequence[int], *, n_classes: int) -> NDArray[np.int64]:
+def confusion_matrix(
+    labels: Sequence[int] | NDArray[np.int64], predictions: Sequence[int] | NDArray[np.int64], *, n_classes: int
+) -> NDArray[np.int64]:
     """Count how often class i was taken for class j.
 
     Args:

@@ -87,7 +87,8 @@ def _faults_of(details: ErrorDetails, origin: Origin) -> list[Fault]:
     form = _form(details["loc"], origin.model)
     if details["type"] == "missing":
         example = f"add a section [{key}]" if "properties" in form or "$ref" in form else f"add {key} = ..."
-        return [Fault(where, str(form.get("description", "this key")).replace("`", ""), "nothing", example)]
+        meaning = _phrase(form) if "enum" in form else str(form.get("description", "this key")).replace("`", "")
+        return [Fault(where, meaning, "nothing", example)]
     if details["type"] == "finite_number":
         return [Fault(where, "a finite number", _shown(details["input"]), "give a number that is not nan or inf")]
     return [Fault(where, _phrase(form), _shown(details["input"]), _next_step(key, form, details["input"]))]

@@ -38,6 +38,11 @@ def number_word(number: int) -> str:
     return _WORDS[number] if 0 <= number < len(_WORDS) else str(number)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s: "1 thread", "2 threads"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _scaled(number: float | None, units: tuple[str, ...]) -> str:
     if number is None:
         return NOTHING

@@ -21,6 +21,7 @@ from lorastream.metrics import AccuracyMatrix, summarise
 from lorastream.metrics.summaries import average_accuracy
 from lorastream.runs.answers import CalibrationRecord, ConfusionRecord
 from lorastream.runs.document import Count, Document, Fraction, Seconds
+from lorastream.runs.thumbnails import Thumbnail
 
 SCHEMA = 1
 
@@ -54,7 +55,9 @@ class DatasetRecord(Document):
     """The images: where from, which, how many."""
 
     name: str
-    fingerprint: str | None = Field(default=None, description="hash of what the data is")
+    fingerprint: str | None = Field(
+        default=None, description="hash of the images used, as decoded, and of their classes"
+    )
     n_train: tuple[Count, ...] = Field(default=(), description="training images per task")
     n_test: tuple[Count, ...] = Field(default=(), description="test images per task")
 
@@ -92,6 +95,7 @@ class TaskResult(Document):
     )
     confusion: ConfusionRecord | None = None
     calibration: CalibrationRecord | None = None
+    thumbnails: tuple[Thumbnail, ...] = ()
 
 
 class RunRecord(Document):
@@ -143,6 +147,9 @@ class RunRecord(Document):
     figures_per_task: tuple[dict[str, JsonValue], ...] = ()
     confusion: ConfusionRecord | None = Field(default=None, description="of the last evaluation")
     calibration: CalibrationRecord | None = Field(default=None, description="of the last evaluation, not calibrated")
+    thumbnails: tuple[Thumbnail, ...] = Field(
+        default=(), description="pictures of images mistaken in the last evaluation; none unless the run was asked to"
+    )
     notes: tuple[str, ...] = ()
 
     @property
@@ -187,6 +194,7 @@ class RunRecord(Document):
             "figures_per_task": (*self.figures_per_task, result.figures),
             "confusion": result.confusion,
             "calibration": result.calibration,
+            "thumbnails": result.thumbnails,
         }
         changes |= self._with_costs(result)
         return self._changed(**changes, **_summaries({**self.model_dump(), **changes}))
@@ -205,7 +213,8 @@ class RunRecord(Document):
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values, keys in the order of this class."""
-        return self.model_dump(mode="json", by_alias=True)
+        # An older lorastream refuses a key that it does not know: this one is there only where it was asked for.
+        return self.model_dump(mode="json", by_alias=True, exclude=None if self.thumbnails else {"thumbnails"})
 
     def _with_costs(self, result: TaskResult) -> dict[str, Any]:
         peaks = [*self.peak_memory_bytes_per_task, result.peak_memory_bytes]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lorastream.errors import CheckpointError
+from lorastream.files import lock, writing_in
 
 LOCK = ".suite.lock"
 
@@ -24,36 +25,19 @@ def alone_in(root: Path) -> Generator[int]:
     """
     descriptor = _opened(root)
     try:
-        _lock(descriptor, root)
+        if not lock(descriptor):
+            raise CheckpointError(
+                str(root),
+                expected="a folder in which no other suite is at work",
+                got="one is, or runs that it started before it was killed are",
+                next_step="wait until they have ended, or end them",
+            )
         yield descriptor
     finally:
         os.close(descriptor)
 
 
 def _opened(root: Path) -> int:
-    try:
+    with writing_in(root, next_step="name another folder in the suite: root = ..."):
         root.mkdir(parents=True, exist_ok=True)
         return os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise CheckpointError(
-            str(root),
-            expected="a folder that can be made and written to",
-            got=error.strerror or str(error),
-            next_step="name another folder in the suite: root = ...",
-        ) from error
-
-
-def _lock(descriptor: int, root: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise CheckpointError(
-            str(root),
-            expected="a folder in which no other suite is at work",
-            got="one is, or runs that it started before it was killed are",
-            next_step="wait until they have ended, or end them",
-        ) from error

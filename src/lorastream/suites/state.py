@@ -22,9 +22,7 @@ def found_in(folder: Path) -> Found:
     Raises:
         CheckpointError: its record cannot be read.
     """
-    if not (folder / store.RECORD).exists():
-        return "nothing"
-    return "finished" if store.read(folder).status == "finished" else "unfinished"
+    return _told(_record_in(folder))
 
 
 def found_in_all(runs: Iterable[PlannedRun]) -> dict[Path, Found]:
@@ -37,14 +35,24 @@ def found_in_all(runs: Iterable[PlannedRun]) -> dict[Path, Found]:
     faults: list[Fault] = []
     for run in runs:
         try:
-            found[run.folder] = found_in(run.folder)
-            if found[run.folder] != "nothing":
-                faults += _of_other_settings(run, store.read(run.folder))
+            record = _record_in(run.folder)
+            found[run.folder] = _told(record)
+            faults += _of_other_settings(run, record) if record else []
         except CheckpointError as error:
             faults += error.faults
     if faults:
         raise CheckpointError.of(faults)
     return found
+
+
+def _record_in(folder: Path) -> RunRecord | None:
+    return store.read(folder) if (folder / store.RECORD).exists() else None
+
+
+def _told(record: RunRecord | None) -> Found:
+    if record is None:
+        return "nothing"
+    return "finished" if record.status == "finished" else "unfinished"
 
 
 def _of_other_settings(run: PlannedRun, record: RunRecord) -> list[Fault]:

@@ -16,6 +16,7 @@ sight, so a class that nobody has seen may be told less well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -52,14 +53,6 @@ class _Seen:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def and_also(self, other: _Seen) -> _Seen:
-        """Return both, one after the other."""
-        return _Seen(
-            features=torch.cat([self.features, other.features]),
-            logits=torch.cat([self.logits, other.logits]),
-            labels=torch.cat([self.labels, other.labels]),
-        )
-
     def weights(self) -> Tensor:
         """Return `[n]`, such that every class weighs 1."""
         return 1 / torch.bincount(self.labels)[self.labels].double()
@@ -85,7 +78,8 @@ def calibrate(
     before = model.calibration or Calibration()
     with inference(model):
         real = _real(model, method, held_out, accelerator)
-        everything = real.and_also(_drawn(model, set(real.labels.tolist()), generator, accelerator))
+        drawn = _drawn(model, set(real.labels.tolist()), generator, accelerator)
+        everything = _joined([real, drawn])
     found = Calibration(images=len(real), distances=before.distances)
     if len(everything):
         found = _with_temperature(found, real, everything)
@@ -99,27 +93,36 @@ def calibrate(
 
 
 def _real(model: IncrementalClassifier, method: Method, held_out: TaskImages, accelerator: Accelerator) -> _Seen:
-    found = _nothing(model)
+    found = [_nothing(model)]
     threads = preparing_threads(model.device)
     for batch in held_out.batches(_BATCH, device=model.device, workers=threads):
         with accelerator.autocast():
             features, logits = features_and_logits(method, model, batch.images)
-        found = found.and_also(_Seen(features=features.cpu(), logits=logits.cpu(), labels=batch.labels.cpu()))
-    return found
+        found.append(_Seen(features=features.cpu(), logits=logits.cpu(), labels=batch.labels.cpu()))
+    return _joined(found)
 
 
 def _drawn(model: IncrementalClassifier, seen: set[int], generator: torch.Generator, accelerator: Accelerator) -> _Seen:
     """Return features drawn of every class without held-out images, where there are statistics to draw from."""
-    found = _nothing(model)
+    found = [_nothing(model)]
     if model.statistics is None:
-        return found
+        return found[0]
     n = max(1, min(_DRAWN_A_CLASS, _DRAWN_IN_ALL // max(1, model.statistics.n_classes)))
     for label in sorted({*range(model.statistics.n_classes)} - seen):
         features = model.statistics.sample(label, n, generator=generator).float()
         with accelerator.autocast():
             logits = model.head(features.to(model.device)).float().cpu()
-        found = found.and_also(_Seen(features=features, logits=logits, labels=torch.full((n,), label)))
-    return found
+        found.append(_Seen(features=features, logits=logits, labels=torch.full((n,), label)))
+    return _joined(found)
+
+
+def _joined(parts: Sequence[_Seen]) -> _Seen:
+    """Return all, one after the other."""
+    return _Seen(
+        features=torch.cat([part.features for part in parts]),
+        logits=torch.cat([part.logits for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+    )
 
 
 def _nothing(model: IncrementalClassifier) -> _Seen:

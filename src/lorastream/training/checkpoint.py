@@ -17,8 +17,8 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
-from lorastream.files import write_atomically
-from lorastream.training.manifest import SUFFIX, commit, damaged, make_folder, read_manifest, tensor_bytes
+from lorastream.files import make_folder, write_atomically
+from lorastream.training.manifest import SUFFIX, commit, damaged, read_manifest, tensor_bytes
 
 
 def write_model(

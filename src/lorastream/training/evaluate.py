@@ -17,6 +17,7 @@ from lorastream.data.task import Task
 from lorastream.errors import DataError
 from lorastream.methods.protocol import Method
 from lorastream.metrics.calibration import BINS, Reliability
+from lorastream.metrics.counts import confusion_matrix
 from lorastream.model import IncrementalClassifier
 from lorastream.training.device import preparing_threads, total
 from lorastream.training.events import Evaluating, Listener, nobody
@@ -33,6 +34,7 @@ class Evaluation:
         classes: for each task the range of its classes.
         reliability: the answers by the probability claimed for them.
         seconds: wall time.
+        answers: int64 `[images]`, the predicted class of each, tasks one after another; None where they were not kept.
     """
 
     confusion: NDArray[np.int64]
@@ -40,6 +42,7 @@ class Evaluation:
     classes: tuple[range, ...]
     reliability: Reliability
     seconds: float
+    answers: NDArray[np.int64] | None = None
 
     @property
     def n_test(self) -> tuple[int, ...]:
@@ -73,11 +76,11 @@ def evaluate(
         DataError: a task has no test images.
     """
     begun = time.perf_counter()
-    shape = (model.n_classes, model.n_classes)
-    counts = torch.zeros(shape, dtype=torch.int64, device=model.device)
+    sizes = [len(task.test) for task in tasks]
+    images, done = sum(sizes), 0
+    answers = torch.zeros(images, dtype=torch.int64, device=model.device)
     right_in_task = torch.zeros(len(tasks), dtype=torch.int64, device=model.device)
     claims = _Claims(model.device)
-    images, done = sum(len(task.test) for task in tasks), 0
     threads = preparing_threads(model.device)
     shard = (accelerator.process_index, accelerator.num_processes)
     with inference(model), accelerator.autocast():
@@ -86,20 +89,23 @@ def evaluate(
             for batch in task.test.batches(batch_size * shard[1], shard=shard, device=model.device, workers=threads):
                 if len(batch) or model.backbone.sharded:
                     logits = predict(method, model, batch.images)
-                    answers = logits.argmax(dim=1)
-                    claims.count(logits, answers == batch.labels)
-                    cells = batch.labels * model.n_classes + answers
-                    counts += torch.bincount(cells, minlength=counts.numel()).view(shape)
+                    predicted = logits.argmax(dim=1)
+                    claims.count(logits, predicted == batch.labels)
+                    # Zero on the processes that do not have the image: their sum is the answer.
+                    answers[sum(sizes[:position]) + batch.indices] = predicted
                     own = logits[:, task.classes.start : task.classes.stop].argmax(dim=1)
                     right_in_task[position] += (own == batch.labels - task.first_class).sum()
                 done += batch.global_size
                 listen(Evaluating(done=done, total=images))
+    found = total(accelerator, answers).cpu().numpy()
+    labels = np.concatenate([np.empty(0, dtype=np.int64), *(task.test.labels for task in tasks)])
     return Evaluation(
-        confusion=total(accelerator, counts).cpu().numpy(),
+        confusion=confusion_matrix(labels, found, n_classes=model.n_classes),
         right_in_task=total(accelerator, right_in_task).cpu().numpy(),
         classes=tuple(task.classes for task in tasks),
         reliability=claims.reliability(accelerator),
         seconds=time.perf_counter() - begun,
+        answers=found,
     )
 
 

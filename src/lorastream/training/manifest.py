@@ -25,7 +25,7 @@ from typing import Any
 import tomli_w
 
 from lorastream.errors import CheckpointError, LorastreamError
-from lorastream.files import write_atomically
+from lorastream.files import make_folder, write_atomically
 from lorastream.training.manifest_form import TENSOR_FILE, fault_of_form
 
 SCHEMA = 2
@@ -258,23 +258,6 @@ def taken_as_written(folder: Path) -> Generator[None]:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise damaged(folder / MANIFEST, f"values that make no model: {type(error).__name__}: {error}") from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder where it is missing.
-
-    Raises:
-        CheckpointError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            str(folder),
-            expected="a folder that can be made and written to",
-            got=error.strerror or str(error),
-            next_step="choose another folder, or see that you may write there",
-        ) from error
 
 
 def _classes_json(classes: Iterable[Iterable[str]]) -> str:

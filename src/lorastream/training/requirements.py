@@ -22,13 +22,8 @@ def check_alignable(settings: TrainingSettings, method: Method, name: str) -> No
     Raises:
         RecipeError: the method's head has no rows to train.
     """
-    if settings.alignment is not None and method.traits.head != "linear":
-        raise RecipeError(
-            "training.alignment",
-            expected="a method with a linear head, whose rows can be trained together",
-            got=f"{name}, which has a {method.traits.head} head",
-            next_step="leave training.alignment out for this method",
-        )
+    if settings.alignment is not None:
+        _check_rows("training.alignment", "whose rows can be trained together", method, name)
 
 
 def check_head(settings: TrainingSettings, method: Method, name: str) -> None:
@@ -37,12 +32,18 @@ def check_head(settings: TrainingSettings, method: Method, name: str) -> None:
     Raises:
         RecipeError: its head has no rows that learn.
     """
-    if settings.head is not None and method.traits.head != "linear":
+    if settings.head is not None:
+        _check_rows("training.head", "in whose place another may learn", method, name)
+
+
+def _check_rows(setting: str, why: str, method: Method, name: str) -> None:
+    """Refuse a setting for a method whose head has no rows that learn."""
+    if method.traits.head != "linear":
         raise RecipeError(
-            "training.head",
-            expected="a method with a linear head, in whose place another may learn",
+            setting,
+            expected=f"a method with a linear head, {why}",
             got=f"{name}, which has a {method.traits.head} head",
-            next_step="leave training.head out for this method",
+            next_step=f"leave {setting} out for this method",
         )
 
 

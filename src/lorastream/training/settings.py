@@ -14,10 +14,25 @@ Positive = Annotated[int, Field(ge=1)]
 Milestones = Annotated[tuple[Positive, ...], Field(strict=False)]
 
 
-class AlignmentSettings(BaseModel):
-    """How the head is aligned after every task but the first; the formula is in `heads.alignment`."""
+class _Table(BaseModel):
+    """Settings that belong together: frozen, no unknown keys, no text where a number belongs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        faults = self._faults()
+        if faults:
+            raise RecipeError.of(faults)
+        return self
+
+    def _faults(self) -> Sequence[Fault]:
+        """Return what does not fit together."""
+        return ()
+
+
+class AlignmentSettings(_Table):
+    """How the head is aligned after every task but the first; the formula is in `heads.alignment`."""
 
     samples_per_class: Positive = Field(default=256, description="features drawn of each class in an epoch (SLCA 256)")
     epochs: int = Field(default=5, ge=0, description="epochs of drawn features (SLCA, InfLoRA+CA 5)")
@@ -54,18 +69,12 @@ class AlignmentSettings(BaseModel):
         default=0.0, ge=0, description="share of a moved mean's outer product added to its covariance (CDS)"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        faults = _alignment_faults(self)
-        if faults:
-            raise RecipeError.of(faults)
-        return self
+    def _faults(self) -> Sequence[Fault]:
+        return _alignment_faults(self)
 
 
-class HeadSettings(BaseModel):
-    """Which head learns, for any method whose head is linear; formulas in `heads.cosine` and `heads.discriminant`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class HeadSettings(_Table):
+    """Which head learns, for any method whose head is linear; formulas in `heads.angles` and `heads.discriminant`."""
 
     kind: Literal["linear", "cosine", "discriminant"] = Field(
         description="products with the rows; cosines of the angles to them; or cosines while it learns, and answers by "
@@ -79,17 +88,14 @@ class HeadSettings(BaseModel):
         description="taken off the cosine of an image's own class in training; None: 0 (SSIAT 0, CDS 0.3)",
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _faults(self) -> Sequence[Fault]:
         given = [key for key in ("scale", "margin") if getattr(self, key) is not None]
-        if self.kind == "linear" and given:
-            raise RecipeError(
-                f"training.head.{given[0]}",
-                expected='scale and margin only with kind = "cosine" or "discriminant"',
-                got='kind = "linear"',
-                next_step=f'write kind = "cosine", or leave {given[0]} out',
-            )
-        return self
+        expected, got = 'scale and margin only with kind = "cosine" or "discriminant"', 'kind = "linear"'
+        return [
+            Fault(f"training.head.{key}", expected, got, f'write kind = "cosine", or leave {key} out')
+            for key in given[:1]
+            if self.kind == "linear"
+        ]
 
     def options(self) -> dict[str, float]:
         """Return what the head is made with beside its width."""
@@ -97,10 +103,8 @@ class HeadSettings(BaseModel):
         return {key: value for key, value in given.items() if value is not None}
 
 
-class PenaltySettings(BaseModel):
+class PenaltySettings(_Table):
     """What is added to a method's loss from the second task on; the formulas are in `training.penalties`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     angle: float = Field(
         default=0.0, ge=0, description="weight of the change of angles to the means of old classes (CDS 10)"
@@ -110,10 +114,8 @@ class PenaltySettings(BaseModel):
     )
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(_Table):
     """How every task is learnt."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     epochs: int = Field(
         default=20, ge=0, description="passes over a task's images (SD-LoRA 20, ImageNet-R in the paper 30)"
@@ -185,12 +187,8 @@ class TrainingSettings(BaseModel):
         default=0, ge=0, description="batches of a task left out where loss or gradient is not finite; waits every step"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        faults = _faults(self)
-        if faults:
-            raise RecipeError.of(faults)
-        return self
+    def _faults(self) -> Sequence[Fault]:
+        return _training_faults(self)
 
 
 def _alignment_faults(alignment: AlignmentSettings) -> Sequence[Fault]:
@@ -209,7 +207,7 @@ def _alignment_faults(alignment: AlignmentSettings) -> Sequence[Fault]:
     return faults
 
 
-def _faults(training: TrainingSettings) -> Sequence[Fault]:
+def _training_faults(training: TrainingSettings) -> Sequence[Fault]:
     faults: list[Fault] = []
     if training.head is not None and training.head.kind == "discriminant" and training.alignment is None:
         expected, got = "training.alignment, whose class statistics the discriminant is computed from", "no alignment"

@@ -64,7 +64,7 @@ def align(
     """
     model.statistics = model.statistics or new_statistics(settings.covariance, rank=settings.covariance_rank)
     figures: dict[str, Any] = {}
-    if before and settings.drift != "none":
+    if before:
         figures["drift"] = _follow(model.statistics, task, settings, before, features)
     if features:
         model.statistics.put(task.first_class, features)

@@ -27,9 +27,8 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from lorastream.errors import CheckpointError
-from lorastream.files import fsync_folder, remove_leftovers, write_atomically
+from lorastream.files import fsync_folder, lock, make_folder, remove_leftovers, write_atomically
 from lorastream.runs.unfinished import STATE_FILE, facts_of, state_files
-from lorastream.training.manifest import make_folder
 
 DAMAGED = ".damaged"
 
@@ -123,21 +122,15 @@ class States:
         if os.name == "nt":  # folders cannot be locked there
             yield
             return
-        import fcntl
-
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not lock(descriptor):
                 raise CheckpointError(
                     str(self.folder.parent),
                     expected="a run that nobody is at work on",
                     got="another process that is learning there now",
                     next_step="wait until it is done, end it, or choose another folder",
-                ) from error
-            except OSError:
-                pass  # a file system without locks: the same as on Windows
+                )
             yield
         finally:
             os.close(descriptor)
@@ -208,7 +201,7 @@ def _packed(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[by
     strides = {name: list(tensor.stride()) for name, tensor in plain.items() if not tensor.is_contiguous()}
     whole = {name: tensor.contiguous().clone() for name, tensor in plain.items()}
     text = json.dumps({**facts, "strides": strides}, ensure_ascii=False, allow_nan=False)
-    digest = _digest(text, whole)
+    digest = digest_of(text, whole)
     return pack_tensors(whole, metadata={"facts": text, "sha256": digest}), digest
 
 
@@ -223,7 +216,7 @@ def _unpacked(path: Path) -> State:
     facts = facts_of(path)
     tensors = parse_tensors(data)
     metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-    digest = _digest(metadata["facts"], tensors)
+    digest = digest_of(metadata["facts"], tensors)
     if digest != metadata.get("sha256"):
         raise ValueError("its content has another SHA-256")
     strides = facts.pop("strides")
@@ -242,10 +235,11 @@ def _laid_out(tensor: Tensor, stride: list[int] | None) -> Tensor:
     return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
 
 
-def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+def digest_of(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a text and of tensors with their names, types and shapes, wherever and however they lie."""
     digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
-        tensor = tensors[name]
+        tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lorastream.heads import load_statistics
-from lorastream.heads.stored import load_head
+from lorastream.heads.kinds import load_head
 from lorastream.training.checkpoint import read_model
 
 

@@ -110,11 +110,13 @@ def images_of_known_classes(pupil: Pupil, folder: Path, *, cache: Path | None) -
 
 def judge(requirements: Sequence[Requirement], shares: Mapping[Measure, float | None]) -> tuple[Verdict, ...]:
     """Hold what was measured, as shares in [-1, 1], against what is required, in percent or points."""
-    return tuple(
-        Verdict(requirement=wanted, value=value, holds=value is None or wanted.holds(value))
-        for wanted, share in ((wanted, shares[wanted.measure]) for wanted in requirements)
-        for value in (None if share is None else 100 * share,)
-    )
+
+    def verdict(wanted: Requirement) -> Verdict:
+        share = shares[wanted.measure]
+        value = None if share is None else 100 * share
+        return Verdict(requirement=wanted, value=value, holds=value is None or wanted.holds(value))
+
+    return tuple(verdict(wanted) for wanted in requirements)
 
 
 def mean(accuracies: Accuracies) -> float | None:

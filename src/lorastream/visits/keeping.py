@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
-
-import torch
 
 from lorastream.errors import CheckpointError, RunError
 from lorastream.runs.unfinished import check_same
 from lorastream.training.events import Note
 from lorastream.training.resume import Keeper, whole
 from lorastream.training.settings import TrainingSettings
-from lorastream.training.states import State, States
+from lorastream.training.states import State, States, digest_of
 from lorastream.visits.material import Material
 from lorastream.visits.outcome import Terms
 from lorastream.visits.pupil import Pupil
@@ -81,13 +78,4 @@ def _identity(pupil: Pupil, material: Material, settings: TrainingSettings, term
 def _digest(pupil: Pupil) -> str:
     """Return a hash of all that the pupil has learnt so far."""
     facts, tensors = whole(pupil.model, pupil.method)
-    digest = hashlib.sha256(repr(_sorted(facts)).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _sorted(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(facts.items())
+    return digest_of(repr(sorted(facts.items())), tensors)

@@ -103,6 +103,18 @@ def of_folder(root: Path) -> Dataset:
     Raises:
         DataError: no such folder, or it is not laid out so.
     """
+    check_folder(root)
+    if _holds_folders(root / "train") and _holds_folders(root / "test"):
+        return folder_source.load(root=root)
+    return folder_source.load(root=root, test_fraction=0.0)
+
+
+def check_folder(root: Path) -> None:
+    """See that there is a folder; what lies in it is not looked at.
+
+    Raises:
+        DataError: there is none.
+    """
     if not root.is_dir():
         raise DataError(
             f"folder {root}",
@@ -110,9 +122,6 @@ def of_folder(root: Path) -> Dataset:
             got="a file" if root.exists() else "no such path",
             next_step="check the path",
         )
-    if _holds_folders(root / "train") and _holds_folders(root / "test"):
-        return folder_source.load(root=root)
-    return folder_source.load(root=root, test_fraction=0.0)
 
 
 def _holds_folders(folder: Path) -> bool:

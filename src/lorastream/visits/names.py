@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from lorastream.data.images import check_class_names
 from lorastream.errors import DataError, MethodError
-from lorastream.heads import RidgeHead, TrainedHead
-from lorastream.heads.statistics import FullCovariance
+from lorastream.heads import RandomFeatureHead, TrainedHead
+from lorastream.heads.full_covariance import FullCovariance
 from lorastream.model import IncrementalClassifier
 from lorastream.visits.material import listed
 
@@ -88,7 +88,7 @@ def _free(name: str, taken: set[str], first: str, further: str) -> str:
 
 
 def _check_can_merge(model: IncrementalClassifier, method_name: str) -> None:
-    if isinstance(model.head, RidgeHead):
+    if isinstance(model.head, RandomFeatureHead):
         got = f"{method_name}, which keeps sums over the images of all classes"
     elif not isinstance(model.head, TrainedHead):
         got = f"{method_name}, which keeps the mean of a class without the number of its images"

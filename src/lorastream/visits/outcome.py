@@ -166,9 +166,8 @@ def joined(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return one table `step` for visits that are saved together; None of none. What was measured is the last one's."""
     if len(steps) < 2:  # noqa: PLR2004 (one is what it is)
         return dict(steps[0]) if steps else None
-    added = ("images", "held_out", "broken", "bytes_added", "classes", "again")
-    sums = {key: [entry for step in steps for entry in step[key]] for key in ("classes", "again")}
-    numbers = {key: sum(step[key] for step in steps) for key in added if key not in sums}
+    lists = {key: [entry for step in steps for entry in step[key]] for key in ("classes", "again")}
+    sums = {key: sum(step[key] for step in steps) for key in ("images", "held_out", "broken", "bytes_added")}
     of_class = {name: value for step in steps for name, value in step["accuracy_of_class"].items()}
     source = ", ".join(str(step["source"]) for step in steps)
-    return {**steps[-1], **sums, **numbers, "source": source, "accuracy_of_class": of_class}
+    return {**steps[-1], **lists, **sums, "source": source, "accuracy_of_class": of_class}

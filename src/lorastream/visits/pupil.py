@@ -70,7 +70,7 @@ class Memory:
         """Copy what the pupil has learnt; the backbone's weights too where the method trains them."""
         model = pupil.model
         parts = {part: tensors for part, tensors in model.tensors().items() if tensors}
-        if not pupil.method.traits.freezes_backbone:
+        if "backbone" not in parts and not pupil.method.traits.freezes_backbone:
             state = model.backbone.network.state_dict()
             parts["backbone"] = {name: tensor.detach().clone() for name, tensor in state.items()}
         return cls(

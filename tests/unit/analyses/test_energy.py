@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from lorastream.analyses.energy import decomposed, decomposed_dense, shares
+from lorastream.analyses.energy import analyse, decomposed, decomposed_dense, shares
+from lorastream.analyses.finished import FinishedRun
+from lorastream.analyses.options import Options
 
 
 def test_worked_by_hand() -> None:
@@ -30,3 +34,17 @@ def test_factors_and_the_dense_update_have_the_same_spaces() -> None:
     torch.testing.assert_close(s, dense_s, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(left @ left.mT, dense_left @ dense_left.mT, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(right @ right.mT, dense_right @ dense_right.mT, rtol=1e-4, atol=1e-4)
+
+
+def test_inf_lora_leaves_alone_what_it_protects_whatever_its_updates_share(
+    finished: Callable[..., FinishedRun],
+) -> None:
+    found = analyse(finished("inf_lora", "method.rank=2"), Options())
+    assert found.holds
+    assert found.figures["share_of_protected_inputs"] == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert all(0 < chance < 1 for chance in found.figures["chance_of_protected_inputs"])
+    told = (
+        "holds on this run: nothing of a new update's energy lies in the inputs protected before it (random updates: "
+    )
+    assert told in found.paragraph
+    assert "Between updates, on average" in found.paragraph

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,6 +49,20 @@ def test_the_fixed_transform_is_applied_and_is_part_of_the_key(random_images: Ma
     assert small[0].shape == (3, 4, 6)
     assert materialise(images, AS_IT_IS, folder=tmp_path)[0].shape == (3, 8, 12)
     assert materialise(random_images([(5, 5)] * 2), Shrink(size=4), folder=tmp_path).path != small.path
+
+
+def test_the_content_is_known_by_its_pixels_alone(random_images: MakeImages, tmp_path: Path) -> None:
+    images = random_images([(8, 12), (3, 3)], seed=1)
+    moved = replace(images, fingerprint="elsewhere", names=["a", "b"])
+    one, other = (materialise(each, AS_IT_IS, folder=tmp_path) for each in (images, moved))
+    assert one.path != other.path
+    assert one.content == other.content == materialise(images, AS_IT_IS, folder=tmp_path).content
+    assert len(one.content) == 32
+    turned = replace(
+        images, fingerprint="turned", read=lambda i: images.read(i).transpose(PIL.Image.Transpose.ROTATE_90)
+    )
+    assert materialise(turned, AS_IT_IS, folder=tmp_path).content != one.content
+    assert materialise(random_images([(8, 12), (3, 3)], seed=2), AS_IT_IS, folder=tmp_path).content != one.content
 
 
 def counting(images: Images) -> tuple[Images, list[int]]:

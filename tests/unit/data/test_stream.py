@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -148,3 +151,25 @@ def test_a_source_may_hold_out_nothing(random_images: MakeImages, transforms: tu
     task = Stream.of(dataset, config=StreamConfig(tasks=2), seed=0, transforms=transforms)[0]
     assert len(task.test) == 0
     assert list(task.test.batches(8)) == []
+
+
+def test_the_fingerprint_is_of_the_images_and_their_classes_alone(
+    tmp_path: Path, transforms: tuple[Transform, Transform]
+) -> None:
+    def fingerprint(root: Path, seed: int = 0) -> str:
+        dataset = sources.load("folder", root=str(root))
+        config = StreamConfig(tasks=2, order="seed")
+        return Stream.of(dataset, config=config, seed=seed, transforms=transforms, cache=tmp_path / "cache").fingerprint
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place in (f"{role}/{name}" for role in ("train", "test") for name in ("cat", "dog")):
+        (here / place).mkdir(parents=True)
+        PIL.Image.new("RGB", (16, 16), (len(place), 0, 0)).save(here / place / "1.png")
+    shutil.copytree(here, there)
+    os.utime(there / "train" / "cat" / "1.png", (0, 0))
+    assert fingerprint(here) == fingerprint(there) == fingerprint(here, seed=1)
+    PIL.Image.new("RGB", (16, 16), (len("train/cat"), 0, 1)).save(there / "train" / "cat" / "1.png")
+    assert fingerprint(there) != fingerprint(here)
+    for role in ("train", "test"):
+        (here / role / "cat").rename(here / role / "bat")
+    assert fingerprint(here) != fingerprint(there)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lorastream.heads import LinearHead
 from lorastream.heads.alignment import Alignment
-from lorastream.heads.statistics import FullCovariance
+from lorastream.heads.full_covariance import FullCovariance
 from lorastream.training.settings import AlignmentSettings
 
 WIDTH = 8

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorastream.heads import CosineHead, LinearHead, PrototypeHead
-from lorastream.heads.stored import load_head
+from lorastream.heads.kinds import load_head
 
 CPU = torch.device("cpu")
 

@@ -119,7 +119,7 @@ def test_shrunk_covariances_are_those_of_scikit_learn(kind: Covariance, referenc
 
 
 def test_a_low_rank_keeps_the_largest_directions_and_the_whole_diagonal() -> None:
-    statistics = LowRankCovariance(rank=2)
+    statistics = LowRankCovariance.of_rank(2)
     rows = _features(0, n=500, width=6)
     statistics.put(0, [rows])
     factor, rest = statistics.factors[0].double(), statistics.rests[0].double()
@@ -132,7 +132,7 @@ def test_a_low_rank_keeps_the_largest_directions_and_the_whole_diagonal() -> Non
 
 
 def test_a_rank_above_the_width_keeps_everything() -> None:
-    statistics, rows = LowRankCovariance(rank=9), _features(0)
+    statistics, rows = LowRankCovariance.of_rank(9), _features(0)
     statistics.put(0, [rows])
     assert statistics.factors.shape == (1, 4, 9)
     torch.testing.assert_close(statistics.factors[0] @ statistics.factors[0].mT, rows.mT.cov(), rtol=1e-4, atol=1e-4)

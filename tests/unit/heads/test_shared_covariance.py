@@ -13,8 +13,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
 from lorastream.errors import DataError
+from lorastream.heads.full_covariance import FullCovariance
 from lorastream.heads.shared_covariance import SharedCovariance
-from lorastream.heads.statistics import FullCovariance, load_statistics, new_statistics
+from lorastream.heads.statistics import load_statistics, new_statistics
 
 
 def _features(seed: int, n: int, width: int = 4) -> Tensor:

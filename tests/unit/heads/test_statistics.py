@@ -10,7 +10,8 @@ from torch import Tensor
 from lorastream.data.task import Batch
 from lorastream.errors import CheckpointError, DataError
 from lorastream.heads.features import features_by_class
-from lorastream.heads.statistics import FullCovariance, load_statistics, new_statistics
+from lorastream.heads.full_covariance import FullCovariance
+from lorastream.heads.statistics import load_statistics, new_statistics
 
 
 def _features(seed: int, n: int = 20, width: int = 3) -> Tensor:

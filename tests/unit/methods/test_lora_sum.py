@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lorastream import methods
 from lorastream.linalg.penalties import random_basis
-from lorastream.methods import lora_sum
-from lorastream.methods.lora_sum import LoRASum, fisher_information
+from lorastream.methods.fisher import fisher_information
+from lorastream.methods.lora_sum import LoRASum
 from lorastream.methods.protocol import learnt_state, load_learnt_state
 
 PENALTIES = ["none", "orthogonal", "sparse", "null_space", "fisher"]
@@ -222,7 +222,7 @@ def test_the_random_subspace_is_the_runs_and_is_not_stored(trial: Any) -> None:
 def test_the_fisher_information_is_the_mean_of_every_images_squared_gradient(
     trial: Any, tiny_backbone: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lora_sum, "IMAGES_AT_ONCE", 3)  # eight images: two whole batches and one of two
+    monkeypatch.setattr("lorastream.methods.fisher.IMAGES_AT_ONCE", 3)  # eight images: two whole batches and one of two
     taught = trial("lora_sum", rank=2, penalty="fisher", targets=["key", "value"], weight=10.0).teach(1)
     task = taught.begin(1)
     _moved(taught)

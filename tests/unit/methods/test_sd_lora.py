@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,25 @@ def test_carried_the_weight_goes_on_where_it_ended_and_moves_by_its_directions(
         torch.testing.assert_close(
             adapter.delta() - before, moved + new * (start + steps[-1]) / start, atol=1e-12, rtol=1e-9
         )
+
+
+def test_a_task_of_one_class_goes_on_where_the_last_one_ended(trial: Any) -> None:
+    """Among its own classes alone its loss is 0, so nothing would bring magnitudes back that began anew."""
+    taught = _learnt(trial)
+    ended = [adapter.delta() for adapter in taught.model.adapters]
+    whole = taught.stream[2]
+    task = replace(whole, class_names=whole.class_names[:1])
+    taught.model.grow(task.class_names)
+    taught.method.before_task(taught.model, task)
+    taught.model.double()
+    for before, adapter in zip(ended, taught.model.adapters, strict=True):
+        torch.testing.assert_close(adapter.delta(), before, atol=1e-12, rtol=1e-9)
+    batch = taught.batch(whole)
+    own = replace(batch, labels=torch.full_like(batch.labels, task.first_class))
+    assert taught.method.loss(taught.model, own, task).item() == 0.0
+    taught.method.after_task(taught.model, task)
+    for before, adapter in zip(ended, taught.model.adapters, strict=True):
+        torch.testing.assert_close(adapter.delta(), before, atol=1e-12, rtol=1e-9)
 
 
 def _newest(taught: Any, adapter: Any) -> Tensor:

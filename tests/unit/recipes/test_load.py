@@ -266,6 +266,12 @@ def test_a_missing_key_says_what_it_is_for(file: Path) -> None:
     assert (fault.where, fault.got, fault.next_step) == ("mine.toml: method.name", "nothing", "add method.name = ...")
 
 
+def test_a_missing_key_with_choices_names_them() -> None:
+    (fault,) = faults("digits", "training.head.scale=3")
+    assert (fault.where, fault.got) == ("digits.toml: training.head.kind", "nothing")
+    assert fault.expected == "one of linear, cosine, discriminant"
+
+
 def test_reading_recipes_loads_no_torch() -> None:
     code = "import sys, lorastream.recipes.load as load; load.read('digits'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

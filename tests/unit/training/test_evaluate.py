@@ -67,6 +67,8 @@ def test_confusion_and_accuracies_by_hand(
     found = evaluate(known, method, list(stream), accelerator=accelerator, batch_size=7)
     assert found.confusion.tolist() == [[10, 0, 0, 0], [4, 5, 0, 1], [0, 5, 5, 0], [0, 0, 2, 8]]
     assert found.confusion.dtype == np.int64
+    assert found.answers is not None
+    assert found.answers.tolist() == predicted
     assert found.n_test == (20, 20)
     assert found.accuracy == (15 / 20, 13 / 20)
     assert found.right_in_task.tolist() == [15, 18]

@@ -67,13 +67,14 @@ def main(folder):
     changes += ["training.lr=0.05", "training.accumulation=2", "training.clip_norm=0.5"]
     recipe = recipes.load("digits", changes, method="sd_lora")
     dataset = load("synthetic", n_classes=4, images_per_class=11, test_images_per_class=9, size=16)
-    record, _ = run(recipe, folder, dataset=dataset, backbone=backbone, cache=folder.parent / "cache")
+    record, _ = run(recipe, folder, dataset=dataset, backbone=backbone, cache=folder.parent / "cache", thumbnails=True)
     again = Backbone(Network(), spec=spec, width=16, projections=places, name="plain", pretrained=False)
     try:
         run(recipe, folder, dataset=dataset, backbone=again, cache=folder.parent / "cache")
     except CheckpointError as error:
         refused = str(error)
     return {"matrix": record.accuracy_matrix, "processes": record.device.processes, "refused": refused,
+            "thumbnails": [one.model_dump() for one in record.thumbnails],
             "losses": [epoch.loss for epoch in record.epochs], "accuracies": [e.accuracy for e in record.epochs]}
 
 
@@ -106,6 +107,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         assert told["processes"] == 2
         assert told["left"] == [], "a thread of the group could abort the interpreter as it ends"
         assert [tuple(row) for row in told["matrix"]] == [tuple(row) for row in alone["matrix"]]
+        assert told["thumbnails"] == alone["thumbnails"] != []
         assert told["losses"] == pytest.approx(alone["losses"], abs=1e-4)
         assert told["accuracies"] == pytest.approx(alone["accuracies"])
         assert "a record.json of an earlier run" in told["refused"]

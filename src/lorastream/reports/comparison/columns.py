@@ -15,8 +15,8 @@ MINUS = "−"  # noqa: RUF001 as wide as a plus
 _SEEDS_NAMED = 5
 _PAIRS = "Differences are means over the pairs: runs with the same seed and class order."
 _SAME_DATA = (
-    "Tables differ by the data's fingerprint alone. It changes with a file's place and time: where the images are the "
-    "same, add --same-data."
+    "Tables differ by the data's fingerprint alone. Older releases had it change with a file's place and time: where "
+    "the images are the same, add --same-data."
 )
 
 

@@ -92,8 +92,8 @@ class Comparison:
         settings: the tables, in order of first appearance.
         mean_ranks: of the methods that are in every table, the best first; empty with fewer than two tables.
         left_out: what is in no table because nothing of its setting finished.
-        same_data_may_help: whether tables differ by the fingerprint of the data alone, which changes with a file's
-            place and time.
+        same_data_may_help: whether tables differ by the fingerprint of the data alone, which older releases had change
+            with a file's place and time.
     """
 
     settings: tuple[Setting, ...]

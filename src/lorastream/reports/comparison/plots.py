@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 _LINE_HEIGHT = 13.0
 _LABELS = 112.0
-_LEFT, _TOP, _BOTTOM = 40.0, 12.0, 40.0
+_LEFT, _TOP, _BOTTOM = 48.0, 12.0, 40.0
 _LOWEST = 230.0
 _LONGEST_LABEL = 18
 _EVEN_UP_TO = 8
-_TICKS = 4
+_BETWEEN_TICKS = 0.24  # of the axis: the longest label is shorter
 _BYTES = (0.0, *(digit * 10.0**power for power in range(15) for digit in (1, 2, 5)))
 _SECONDS = (
     0.0,
@@ -104,6 +105,7 @@ def _points(setting: Setting, number: Number) -> list[Point]:
 def _draw(panel: Axes, points: Sequence[Point], axis: str, height: float) -> None:
     _cost_axis(panel, [p.cost for p in points], axis)
     panel.set_ylim(*_limits(points))
+    panel.locator_params(axis="y", steps=[1, 2, 5, 10])  # one decimal at most
     panel.set_ylabel("average accuracy, %")
     heights = spread_out([_fraction(panel, p.accuracy) for p in points], gap=_LINE_HEIGHT / height)
     for point, place in zip(points, heights, strict=True):
@@ -127,7 +129,8 @@ def _cost_axis(panel: Axes, costs: Sequence[float], axis: str) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     low, high = min(costs), max(costs)
-    if low > 0 and high / low > _EVEN_UP_TO:
+    spans_powers = low > 0 and high / low > _EVEN_UP_TO
+    if spans_powers:
         panel.set_xscale("log")
         room = (high / low) ** 0.08
         panel.set_xlim(low / room, high * room)
@@ -139,17 +142,28 @@ def _cost_axis(panel: Axes, costs: Sequence[float], axis: str) -> None:
     def spelt(value: float, _place: int | None = None) -> str:
         return re.sub(r"\.0 ", " ", spelling(value))
 
-    panel.xaxis.set_major_locator(FixedLocator(ticks(*panel.get_xlim(), steps)))
+    panel.xaxis.set_major_locator(FixedLocator(ticks(*panel.get_xlim(), steps, log=spans_powers) or [low]))
     panel.xaxis.set_major_formatter(FuncFormatter(spelt))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlabel(axis)
 
 
-def ticks(low: float, high: float, steps: Sequence[float]) -> list[float]:
-    """Return at most four of the round numbers between two limits, evenly picked, the finest first left out."""
-    inside = [step for step in steps if low <= step <= high]
-    stride = -(-len(inside) // _TICKS)
-    return inside[::stride] if stride else []
+def ticks(low: float, high: float, steps: Sequence[float], *, log: bool) -> list[float]:
+    """Return those of the round numbers between two limits whose labels have room beside each other, from the lowest.
+
+    Args:
+        low: end of the axis.
+        high: its other end.
+        steps: the round numbers, rising.
+        log: whether the axis runs in powers.
+    """
+    place = math.log if log else float
+    apart = _BETWEEN_TICKS * (place(high) - place(low))
+    found: list[float] = []
+    for step in steps:
+        if low <= step <= high and (not found or place(step) - place(found[-1]) >= apart):
+            found.append(step)
+    return found
 
 
 def _limits(points: Sequence[Point]) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lorastream.reports.units import percent
+from lorastream.reports.units import counted, percent
 from lorastream.runs import RunRecord
 
 _LONGEST_FAILURE = 80
@@ -84,10 +84,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _machine(record: RunRecord) -> str:
     device = record.device
-    threads = "" if device.threads is None or device.kind != "cpu" else f", {device.threads} threads"
-    return f"{device.name or device.kind}{threads}" + (
-        f", {device.processes} processes" if device.processes > 1 else ""
-    )
+    parts = [counted(device.threads, "thread")] if device.threads and device.kind == "cpu" else []
+    parts += [f"{device.processes} processes"] if device.processes > 1 else []
+    return (device.name or device.kind) + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _precision(record: RunRecord) -> str:

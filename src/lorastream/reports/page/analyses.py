@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any, cast
 
-from lorastream.reports.page.figure import Figure, Section
+from lorastream.reports.page.figure import Figure, Section, data_uri
 
 FOLDER = "analyses"
 _LARGEST_DRAWING = 4_000_000
@@ -51,4 +50,4 @@ def _picture(file: Path) -> str:
     data = file.read_bytes()
     if len(data) > _LARGEST_DRAWING:
         raise ValueError(f"{file.name} is larger than {_LARGEST_DRAWING // 1_000_000} MB")
-    return f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(data).decode()}">'
+    return f'<img alt="" src="{data_uri(data, "image/svg+xml")}">'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from lorastream.reports.page.drawing import ACCENT, SECOND, drawing, numbers, over_tasks
 from lorastream.reports.page.figure import Figure, Section, Table
@@ -12,7 +13,7 @@ from lorastream.reports.units import count, duration, size
 from lorastream.runs import RunRecord
 
 _HEIGHT = 190
-_THOUSANDS: dict[float, str] = {1: "", 1e3: "thousand ", 1e6: "million ", 1e9: "thousand million "}
+_COUNTS: dict[float, str] = {1: "parameters", 1e3: "thousand parameters", 1e6: "million parameters"}
 _BYTES: dict[float, str] = {1: "B", 1e3: "kB", 1e6: "MB", 1e9: "GB", 1e12: "TB"}
 _MILLISECONDS: dict[float, str] = {1: "ms", 1e3: "s"}
 _SECONDS: dict[float, str] = {1: "s", 60: "min", 3600: "h"}
@@ -20,12 +21,13 @@ _SECONDS: dict[float, str] = {1: "s", 60: "min", 3600: "h"}
 Values = Sequence[float | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Cost:
     name: str
     title: str
     values: Values
     units: dict[float, str]
+    spelling: Callable[[float | None], str]
     caption: str
 
     @property
@@ -37,84 +39,48 @@ class _Cost:
 
 def costs_section(record: RunRecord) -> Section:
     """Return the part of the page about costs; empty where nothing was measured."""
-    figures = [_figure(cost) for cost in _costs(record) if any(value is not None for value in cost.values)]
-    table = _table(record)
-    tables = (("By task", table),) if figures else ()
-    return Section(name="costs", title="Costs by task", figures=tuple(figures), tables=tables)
+    costs = [cost for cost in _costs(record) if any(value is not None for value in cost.values)]
+    tables = (("By task", _table(costs)),) if costs else ()
+    return Section(name="costs", title="Costs by task", figures=tuple(map(_figure, costs)), tables=tables)
 
 
 def _costs(record: RunRecord) -> list[_Cost]:
+    stored = "What the method adds to the backbone on disk, all tasks together."
+    memory = "Of the accelerator during the task; on a processor of the whole process so far."
+    step, evaluation = "Median over the task's optimiser steps.", "Wall time of evaluating every class seen so far."
+    trainable, time = "What learns while the task is learnt.", "Wall time of learning the task."
     return [
-        _Cost(
-            name="stored",
-            title="Stored so far",
-            values=record.stored_bytes_per_task,
-            units=_BYTES,
-            caption="What the method adds to the backbone on disk, all tasks together.",
-        ),
-        _Cost(
-            name="trainable",
-            title="Trainable parameters",
-            values=record.trainable_parameters_per_task,
-            units={unit: f"{word}parameters" for unit, word in _THOUSANDS.items()},
-            caption="What learns while the task is learnt.",
-        ),
-        _Cost(
-            name="step",
-            title="Time of a step",
-            values=record.step_milliseconds_per_task,
-            units=_MILLISECONDS,
-            caption="Median over the task's optimiser steps.",
-        ),
-        _Cost(
-            name="memory",
-            title="Peak memory",
-            values=record.peak_memory_bytes_per_task,
-            units=_BYTES,
-            caption="Of the accelerator during the task; on a processor of the whole process so far.",
-        ),
-        _Cost(
-            name="time",
-            title="Training time",
-            values=record.seconds_per_task,
-            units=_SECONDS,
-            caption="Wall time of learning the task.",
-        ),
+        _Cost("stored", "Stored so far", record.stored_bytes_per_task, _BYTES, size, stored),
+        _Cost("trainable", "Trainable parameters", record.trainable_parameters_per_task, _COUNTS, count, trainable),
+        _Cost("step", "Time of a step", record.step_milliseconds_per_task, _MILLISECONDS, milliseconds, step),
+        _Cost("memory", "Peak memory", record.peak_memory_bytes_per_task, _BYTES, size, memory),
+        _Cost("time", "Training time", record.seconds_per_task, _SECONDS, duration, time),
+        _Cost("evaluation", "Evaluation time", record.evaluation_seconds_per_task, _SECONDS, duration, evaluation),
     ]
 
 
 def _figure(cost: _Cost) -> Figure:
     known = [value for value in cost.values if value is not None]
-    unit = cost.units[cost.scale]
     with drawing(cost.name, height=_HEIGHT, left=46) as drawn:
         heights = [value / cost.scale for value in numbers(cost.values)]
         drawn.panel.bar(range(1, len(heights) + 1), heights, width=0.7, color=ACCENT)
         over_tasks(drawn.panel, len(heights), "task", bars=True)
         drawn.panel.set_ylim(0, max(1.05 * max(known) / cost.scale, 1e-9))
-        drawn.panel.set_ylabel(unit)
+        drawn.panel.set_ylabel(cost.units[cost.scale])
         drawn.panel.locator_params(axis="y", nbins=5)
-    low, high = min(known) / cost.scale, max(known) / cost.scale
     return Figure(
         name=cost.name,
         title=cost.title,
-        alt=f"Bar chart: {low:.3g} to {high:.3g} {unit}.",
+        alt=f"Bar chart over the tasks: {cost.spelling(min(known))} to {cost.spelling(max(known))}.",
         caption=cost.caption,
         svg=drawn.svg,
     )
 
 
-def _table(record: RunRecord) -> Table:
-    spelt = [
-        [duration(value) for value in record.seconds_per_task],
-        [duration(value) for value in record.evaluation_seconds_per_task],
-        [milliseconds(value) for value in record.step_milliseconds_per_task],
-        [size(value) for value in record.peak_memory_bytes_per_task],
-        [count(value) for value in record.trainable_parameters_per_task],
-        [size(value) for value in record.stored_bytes_per_task],
-    ]
-    n_tasks = max(map(len, spelt), default=0)
-    rows = [[str(t + 1), *(column[t] if t < len(column) else "" for column in spelt)] for t in range(n_tasks)]
-    return Table.of(["task", "training", "evaluation", "step", "peak memory", "trainable", "stored"], rows)
+def _table(costs: Sequence[_Cost]) -> Table:
+    columns = [[cost.spelling(value) for value in cost.values] for cost in costs]
+    rows = [[str(t + 1), *row] for t, row in enumerate(zip_longest(*columns, fillvalue=""))]
+    return Table.of(["task", *(cost.title.lower() for cost in costs)], rows)
 
 
 def learning_section(record: RunRecord) -> Section:

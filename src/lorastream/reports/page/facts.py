@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lorastream.reports.page.words import classes_of
-from lorastream.reports.units import count, number_word
+from lorastream.reports.units import count, counted, number_word
 from lorastream.runs import RunRecord
 
 Facts = list[tuple[str, str]]
@@ -30,7 +30,7 @@ def _about(record: RunRecord) -> Facts:
     device, backbone, dataset = record.device, record.backbone, record.dataset
     parts = [device.name] if device.name else []
     parts.append(f"{device.kind}, {device.precision}")
-    parts += [f"{device.threads} {'thread' if device.threads == 1 else 'threads'}"] if device.threads else []
+    parts += [counted(device.threads, "thread")] if device.threads else []
     parts += [f"{number_word(device.processes)} processes"] if device.processes > 1 else []
     found.append(("device", "; ".join(parts)))
     if backbone:

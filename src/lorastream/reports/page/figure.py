@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,21 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Photographs that show one thing.
+
+    Attributes:
+        caption: what they show, and how often.
+        alt: of each of them, for a reader who cannot see it.
+        pictures: data URI of each, and where it comes from.
+    """
+
+    caption: str
+    alt: str
+    pictures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A part of the page under a heading.
 
@@ -57,6 +73,7 @@ class Section:
         text: a paragraph below it.
         figures: side by side where there is room.
         tables: title and table, open.
+        galleries: side by side where there is room, at the end.
     """
 
     name: str
@@ -64,8 +81,19 @@ class Section:
     text: str = ""
     figures: tuple[Figure, ...] = ()
     tables: tuple[tuple[str, Table], ...] = ()
+    galleries: tuple[Gallery, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing to say."""
         return not (self.text or self.figures or self.tables)
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return a picture as an address that holds it: as an image of its own nothing in it can reach the page.
+
+    Args:
+        data: the file's content.
+        kind: its MIME type, such as "image/jpeg".
+    """
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

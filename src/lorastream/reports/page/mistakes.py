@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from lorastream.reports.page.drawing import ACCENT, MUTED, SECOND, drawing, legend, percents
-from lorastream.reports.page.figure import Figure, Section, Table
+from lorastream.reports.page.figure import Figure, Gallery, Section, Table, data_uri
 from lorastream.reports.page.heat_map import MOST_WITH_FIGURES, heat_map
 from lorastream.reports.page.words import class_name
 from lorastream.reports.units import percent
-from lorastream.runs import RunRecord
+from lorastream.runs import RunRecord, thumbnails
 from lorastream.runs.answers import CalibrationRecord, ConfusionRecord
 
 _PAIRS, _WORST = 12, 12
 
 
-def mistakes_section(record: RunRecord) -> Section:
-    """Return the part of the page about confusion; empty where the record, an older one, has none."""
+def mistakes_section(record: RunRecord, folder: Path | None = None) -> Section:
+    """Return the part of the page about confusion; empty where the record, an older one, has none.
+
+    Args:
+        record: of the run.
+        folder: of the run, for the pictures that the record names; None shows none.
+    """
     confusion = record.confusion
     if confusion is None or not sum(confusion.images):
         return Section(name="mistakes", title="Where the errors go")
     figures = (_between_tasks(confusion),) if len(confusion.tasks) > 1 else ()
-    tables = (_pairs(record, confusion), _worst(record, confusion))
+    tables = (_worst(record, confusion), _pairs(record, confusion))
     return Section(
         name="mistakes",
         title="Where the errors go",
         text=_summary(confusion),
         figures=figures,
         tables=tuple((caption, table) for caption, table in tables if table.rows),
+        galleries=tuple(_galleries(record, confusion, folder)) if folder else (),
     )
 
 
@@ -75,9 +84,19 @@ def _pairs(record: RunRecord, confusion: ConfusionRecord) -> tuple[str, Table]:
     rows = [
         [class_name(record, true), class_name(record, taken), f"{n:,}", f"{confusion.images[true]:,}"]
         for true, taken, n in confusion.pairs[:_PAIRS]
-        if true < len(confusion.images)
     ]
     return "Most often confused", Table.of(["class", "taken for", "images", "of"], rows)
+
+
+def _galleries(record: RunRecord, confusion: ConfusionRecord, folder: Path) -> Iterator[Gallery]:
+    """Yield the pictures of each pair of classes; what is not there, as of a record moved alone, is left out."""
+    for true, taken, n in confusion.pairs:
+        kept = [one for one in record.thumbnails if (one.true, one.taken) == (true, taken)]
+        found = [(data, one.image) for one in kept if (data := thumbnails.read(folder, one))]
+        if found:
+            alt = f"{class_name(record, true)} taken for {class_name(record, taken)}"
+            pictures = tuple((data_uri(data, "image/jpeg"), image) for data, image in found)
+            yield Gallery(caption=f"{alt}, {len(found)} of {n:,}", alt=alt, pictures=pictures)
 
 
 def _worst(record: RunRecord, confusion: ConfusionRecord) -> tuple[str, Table]:

@@ -1,4 +1,4 @@
-"""The report of one run as one HTML page, from its record and the analyses beside it; same record, same bytes."""
+"""The report of one run as one HTML page, from its record and what lies beside that; same files, same bytes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def run_page(record: RunRecord, folder: Path | None = None) -> str:
 
     Args:
         record: of any status; a running one makes a page that loads itself again every so often.
-        folder: of the run, for its analyses; None leaves them out.
+        folder: of the run, for its analyses and the pictures that the record names; None leaves them out.
     """
     sections = [
         accuracy_section(record),
-        mistakes_section(record),
+        mistakes_section(record, folder),
         method_section(record),
         calibration_section(record),
         learning_section(record),
@@ -56,7 +56,7 @@ def write_run_page(record: RunRecord, folder: Path, file: Path | None = None) ->
 
     Args:
         record: of the run.
-        folder: of the run; its analyses are shown.
+        folder: of the run; its analyses and its record's pictures are shown.
         file: where to; `report.html` in the folder by default.
 
     Raises:

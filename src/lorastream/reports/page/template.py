@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
 
 def render(template: str, **values: object) -> str:
     """Return a template of this folder filled in.
@@ -28,9 +30,15 @@ def _environment() -> Environment:
         loader=PackageLoader("lorastream.reports", "page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_without_turns,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _without_turns(value: object) -> object:
+    """Return text without the characters that turn the direction of what follows: a name must not reach beyond it."""
+    return value.translate(_TURNS) if isinstance(value, str) else value
 
 
 @cache

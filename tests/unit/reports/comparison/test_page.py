@@ -74,5 +74,7 @@ def test_heights_are_spread_out_in_order_and_within_bounds(heights: list[float])
 
 
 def test_ticks_are_few_and_inside() -> None:
-    assert ticks(3, 700, (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)) == [5, 20, 100, 500]
-    assert ticks(3, 4, (1, 2, 5)) == []
+    steps = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    assert ticks(3, 700, steps, log=True) == [5, 20, 100, 500]
+    assert ticks(3, 700, steps, log=False) == [5, 200, 500]
+    assert ticks(3, 4, steps, log=False) == []

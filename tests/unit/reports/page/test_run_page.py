@@ -16,6 +16,7 @@ from lorastream.reports.page.run_page import run_page, write_run_page
 from lorastream.reports.page.words import class_name, listed, milliseconds, outcome
 from lorastream.runs import RunRecord, TaskResult, read, write
 from lorastream.runs.answers import CalibrationRecord, ConfusionRecord
+from lorastream.runs.thumbnails import Thumbnail
 
 EMPTY = RunRecord(recipe={"name": "small", "method": {"name": "sd_lora"}}, id="one")
 RESULTS = Path(__file__).parents[4] / "benchmarks" / "results" / "cifar100_deit_tiny"
@@ -121,6 +122,27 @@ def test_names_and_failures_cannot_be_markup() -> None:
     record = TWO.model_copy(update={"tasks": ((evil, evil), ("c", "d")), "failure": evil, "notes": (evil,)})
     assert "<img" not in run_page(record)
     assert "&lt;img" in run_page(record)
+
+
+def test_pictures_of_the_confused_are_in_the_page_where_they_are_there(tmp_path: Path) -> None:
+    files = {"a.jpg": (3, 2), "b.jpg": (3, 2), "gone.jpg": (3, 2), "c.jpg": (0, 2), "gone2.jpg": (0, 1)}
+    kept = [
+        Thumbnail(true=true, taken=taken, image=f"photos/<{file}>", file=file) for file, (true, taken) in files.items()
+    ]
+    record = TWO.model_copy(update={"thumbnails": tuple(kept)})
+    assert "<img" not in run_page(record)
+    assert "<img" not in run_page(record, tmp_path)
+    (tmp_path / "thumbnails").mkdir()
+    for file in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / "thumbnails" / file).write_bytes(file.encode())
+    page = run_page(record, tmp_path)
+    assert re.findall(r'<img src="data:image/jpeg;base64,([^"]*)" alt="([^"]*)" title="([^"]*)">', page) == [
+        ("YS5qcGc=", "b1 taken for a1", "photos/&lt;a.jpg&gt;"),
+        ("Yi5qcGc=", "b1 taken for a1", "photos/&lt;b.jpg&gt;"),
+        ("Yy5qcGc=", "a0 taken for a1", "photos/&lt;c.jpg&gt;"),
+    ]
+    assert "b1 taken for a1, 2 of 5" in page
+    assert "a0 taken for a1, 1 of 3" in page
 
 
 def test_an_analysis_that_cannot_be_read_is_named(tmp_path: Path) -> None:
