@@ -246,6 +246,7 @@ class _Index:
     """All that `sd_lora` asks of a task before it begins."""
 
     index: int
+    class_names: tuple[str, ...] = ("one", "another")
 
 
 def _load_past(adapter: Adapter, up: Tensor, down: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from lorastream.randomness import Randomness
 
 settings.register_profile("lorastream", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("lorastream")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is in the background of a shell, where tests that send themselves Ctrl-C would wait for nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,7 @@ VERBS = {
     "run": {
         *(RECIPE, OVERRIDES, JSON, QUIET),
         *(("--methods", None), ("--seeds", 1), ("--out", None), ("--resume", False), ("--track", None)),
+        ("--thumbnails", False),
     },
     "suite": {
         *(("argument", "SUITE", True), OVERRIDES, JSON, QUIET),

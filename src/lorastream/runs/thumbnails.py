@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from lorastream.files import write_atomically
+from lorastream.files import make_folder, write_atomically
 from lorastream.runs.document import Count, Document
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ def write(folder: Path, thumbnail: Thumbnail, picture: PIL.Image.Image) -> None:
         picture: the image in RGB; shrunk in place to `SIDE` pixels where it is larger.
 
     Raises:
+        CheckpointError: the folder cannot be made.
         RunError: it could not be written.
     """
     picture.thumbnail((SIDE, SIDE))
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=_QUALITY, subsampling=0)
-    (folder / FOLDER).mkdir(exist_ok=True)
+    make_folder(folder / FOLDER)
     write_atomically(folder / FOLDER / thumbnail.file, content.getvalue())
 
 

@@ -94,7 +94,8 @@ def test_where_the_errors_go_by_hand() -> None:
 
 
 def test_an_old_record_without_confusion_makes_a_page_without_it() -> None:
-    page = run_page(read(RESULTS / "inf_lora" / "1993"))
+    record = read(RESULTS / "inf_lora" / "1993").model_copy(update={"confusion": None, "calibration": None})
+    page = run_page(record)
     assert 'id="mistakes"' not in page
     assert 'id="reliability"' not in page
     assert 'id="protected"' in page
