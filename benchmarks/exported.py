@@ -88,7 +88,7 @@ def main(
 ) -> None:
     """Measure, print and write."""
     place = Place(name="exported", device=device, quick=quick, out=out)
-    side, batch = (32, 2) if quick else (224, 16)
+    side, batch = (32, 2) if quick else (224, 4)
     os.environ["HF_HUB_OFFLINE"] = "1"
     rows: list[Json] = []
     figures: list[Json] = []
