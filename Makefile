@@ -1,10 +1,9 @@
 # make demo    from a bare machine to a model that keeps what it learnt
 # make test    the whole suite
-# make check   format, lint, types, import contracts, unsafe calls
-# make audit   known holes in what is installed, which needs a network
+# make check   format, lint, types, import contracts, unsafe calls, known vulnerabilities of what is installed
 # make ray     a suite on a Ray cluster that the test starts itself, about half a minute
 # make fuzz    some thousand damaged inputs, others every time; LORASTREAM_FUZZ=20000 make fuzz for more
-# make survive the digits run killed at 25 random instants, for every method: hours on two cores
+# make survive the digits run killed at 25 random instants, for every method: hours; docs/resume.md has a short form
 # make bench   how fast it is: about eleven minutes on two cores, ends with the targets
 # make wheel   build the wheel and start it in a clean environment
 
@@ -16,7 +15,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 install = $(UV) pip install --python $(1)/bin/python -c constraints.txt $(2) || $(1)/bin/python -m pip install -c constraints.txt $(2)
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test chromium check audit fuzz ray format survive bench wheel constraints clean
+.PHONY: demo test chromium check fuzz ray format survive bench wheel constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lorastream run digits --methods sequential_lora,sd_lora,sd_lora_plus
@@ -39,9 +38,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
-
-audit: $(VENV)/.installed-dev
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/python scripts/audit.py
 
 fuzz: $(VENV)/.installed-dev
 	LORASTREAM_FUZZ=$${LORASTREAM_FUZZ:-2400} $(BIN)/python -m pytest -q -p no:xdist -o timeout=0 tests/fuzz/test_hostile_input.py
