@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 import targets
-from measuring import Device, Json, Place, console, start
+from measuring import Device, Json, OnDevice, Out, Place, Quick, console, start
 
 HERE = Path(__file__).parent
 BENCHMARKS = ("startup", "inference", "exported", "memory", "pipeline", "compiled", "step_cost")
@@ -31,9 +31,9 @@ def results(device: Device, *, quick: bool, out: Path | None) -> dict[str, Json]
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="cpu or cuda.")] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: to see that it works.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    device: OnDevice = "cpu",
+    quick: Quick = False,
+    out: Out = None,
     only_show: Annotated[bool, typer.Option("--only-show", help="The targets by the JSON that is there.")] = False,
 ) -> None:
     """Run them all; end with the targets. Exits with 1 where a benchmark failed, whatever was measured."""

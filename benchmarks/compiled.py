@@ -10,7 +10,6 @@ same seed; after each task the graphs compiled so far are read off torch's own c
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -19,7 +18,7 @@ import typer
 
 from lorastream import Learner
 from lorastream.training.settings import TrainingSettings
-from measuring import Device, Json, Place, console, figure, print_table, start
+from measuring import Device, Json, Out, Place, console, figure, print_table, start
 
 CLASSES_A_TASK = 4
 
@@ -66,7 +65,7 @@ def compare(off: list[Json], on: list[Json]) -> list[Json]:
 def main(
     device: Annotated[Device, typer.Option(help="As for the others; lorastream takes a GPU itself.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Three tasks and one epoch.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure, print and write."""
     place = Place(name="compiled", device=device, quick=quick, out=out)

@@ -27,7 +27,7 @@ from lorastream.export import TARGETS, export_model
 from lorastream.export.host import host_of
 from lorastream.export.merged import merge
 from lorastream.export.write import exporter_of
-from measuring import Device, Json, Place, Timed, figure, print_table, ratio, start, take_turns
+from measuring import Json, OnAnyDevice, Out, Place, Timed, figure, print_table, ratio, start, take_turns
 
 TASKS, CLASSES, RANK = 10, 10, 10
 BACKBONE = "vit_tiny_patch16_224.augreg_in21k"
@@ -82,9 +82,9 @@ def _inferring(logits: Logits, images: Tensor) -> Callable[[], object]:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="Makes no difference; taken as by the others.")] = "cpu",
+    device: OnAnyDevice = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Tiny images: to see that it works.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure, print and write."""
     place = Place(name="exported", device=device, quick=quick, out=out)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -31,9 +30,11 @@ from lorastream.linalg import dual_gpm
 from lorastream.linalg.dual_gpm import Memory
 from lorastream.model import IncrementalClassifier
 from measuring import (
-    Device,
     Json,
+    OnDevice,
+    Out,
     Place,
+    Quick,
     Timed,
     figure,
     precision_context,
@@ -190,10 +191,10 @@ def show(title: str, rows: list[Json]) -> None:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="cpu or cuda.")] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: to see that it works.")] = False,
+    device: OnDevice = "cpu",
+    quick: Quick = False,
     batch: Annotated[int | None, typer.Option(help="Images at once; 32 on a processor, 128 on a GPU.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure, print and write."""
     place = Place(name="inference", device=device, quick=quick, out=out)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -39,6 +39,11 @@ Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 Json = dict[str, Any]
 Work = Callable[[], object]
+
+OnDevice = Annotated[Device, typer.Option(help="cpu or cuda.")]
+OnAnyDevice = Annotated[Device, typer.Option(help="Makes no difference; taken as by the others.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Tiny shapes: to see that it works.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the JSON.")]
 
 console = Console(highlight=False)
 

@@ -12,14 +12,26 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
 import networks
-from measuring import Device, Json, Place, console, figure, kept_bytes, peak_bytes, precisions, print_table, start
+from measuring import (
+    Json,
+    OnDevice,
+    Out,
+    Place,
+    Quick,
+    console,
+    figure,
+    kept_bytes,
+    peak_bytes,
+    precisions,
+    print_table,
+    start,
+)
 from networks import Setup
 from ways import FLOOR, LOOPS, OURS, Way, fitting, step_of
 
@@ -95,12 +107,12 @@ def show(setup: Setup, rows: Sequence[Json]) -> None:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="cpu or cuda.")] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: to see that it works.")] = False,
+    device: OnDevice = "cpu",
+    quick: Quick = False,
     batch: Annotated[
         int | None, typer.Option(help="Images a step; 32 (ViT-B 16) on a processor, 128 on a GPU.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Count, print and write."""
     place = Place(name="memory", device=device, quick=quick, out=out)

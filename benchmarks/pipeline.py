@@ -28,7 +28,19 @@ from lorastream.data.stream import Stream, StreamConfig
 from lorastream.data.task import Batch, Task
 from lorastream.data.transforms import InputSpec, TransformConfig, build_transforms
 from lorastream.training.device import preparing_threads
-from measuring import Device, Json, Place, figure, precision_context, precisions, print_table, start, wait
+from measuring import (
+    Json,
+    OnDevice,
+    Out,
+    Place,
+    Quick,
+    figure,
+    precision_context,
+    precisions,
+    print_table,
+    start,
+    wait,
+)
 from networks import Setup, Shape
 
 AUGMENTATIONS = ("gentle", "paper")
@@ -116,12 +128,12 @@ def _batches(task: Task, setup: Setup) -> Iterator[Batch]:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="cpu or cuda.")] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: to see that it works.")] = False,
+    device: OnDevice = "cpu",
+    quick: Quick = False,
     root: Annotated[Path | None, typer.Option(help="Pictures of your own; textures are made otherwise.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step; 32 on a processor, 128 on a GPU.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps that are timed.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure, print and write."""
     place = Place(name="pipeline", device=device, quick=quick, out=out)

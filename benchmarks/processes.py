@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from measuring import ROOT, Device, Json, Place, figure, print_table, start
+from measuring import ROOT, Json, OnAnyDevice, Out, Place, figure, print_table, start
 
 RECIPE = ["digits", "stream.tasks=2", "training.batch_size=64", "--quiet"]
 WAYS = {"one process": (1, 1), "two processes": (2, 1), "one process, two threads": (1, 2)}
@@ -40,9 +40,9 @@ def step_milliseconds(processes: int, threads: int, *, epochs: int) -> float:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="Makes no difference; taken as by the others.")] = "cpu",
+    device: OnAnyDevice = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="One round of one epoch.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often every way is taken.")] = 3,
 ) -> None:
     """Measure, print and write."""

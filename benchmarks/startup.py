@@ -12,12 +12,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from measuring import ROOT, Device, Json, Place, figure, print_table, start
+from measuring import ROOT, Json, OnAnyDevice, Out, Place, figure, print_table, start
 
 RECORDS = ROOT / "benchmarks" / "results" / "digits"
 COMMANDS = {"--help": ["--help"], "list": ["list"], "report": ["report", str(RECORDS)]}
@@ -51,9 +50,9 @@ def _plain() -> dict[str, str]:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="Makes no difference; taken as by the others.")] = "cpu",
+    device: OnAnyDevice = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Two processes in place of five.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure, print and write."""
     place = Place(name="startup", device=device, quick=quick, out=out)

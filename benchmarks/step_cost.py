@@ -14,7 +14,6 @@ import gc
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -22,9 +21,11 @@ import typer
 
 import networks
 from measuring import (
-    Device,
     Json,
+    OnDevice,
+    Out,
     Place,
+    Quick,
     Timed,
     console,
     figure,
@@ -170,11 +171,11 @@ def show(setup: Setup, rows: Sequence[Json]) -> None:
 
 
 def main(
-    device: Annotated[Device, typer.Option(help="cpu or cuda.")] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: to see that it works.")] = False,
+    device: OnDevice = "cpu",
+    quick: Quick = False,
     shape: Annotated[str, typer.Option(help="Only this one: vit_ti_16 or vit_b_16.")] = "",
     batch: Annotated[int | None, typer.Option(help="Images a step; 32 on a processor, 128 on a GPU.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the JSON.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure, print and write."""
     place = Place(name="step_cost", device=device, quick=quick, out=out)

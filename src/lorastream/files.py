@@ -78,12 +78,17 @@ def fault_of_place(folder: Path, option: str) -> Fault | None:
         folder: that is there or is to be made.
         option: by which another one is named.
     """
-    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    nearest = nearest_place(folder)
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return None
     got = f"{nearest} may not be written to" if nearest.is_dir() else f"{nearest} is a file"
     next_step = f"choose another folder with {option}, or see that you may write there"
     return Fault(str(folder), "a folder that can be made and written to", got, next_step)
+
+
+def nearest_place(path: Path) -> Path:
+    """Return the path itself, or the nearest one above it, that something is at, be it a link to nothing."""
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
 def lock(descriptor: int) -> bool:

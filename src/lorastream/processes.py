@@ -154,7 +154,7 @@ def watch() -> None:
         threading.Thread(target=_watch, args=(_store(),), name=_FAILED, daemon=True).start()
 
 
-def end(store: Store | None, *, is_lost: bool) -> None:
+def end(store: Store | None) -> None:
     """Say that this process is ending, and wait: a launcher blames the first to go, and kills the others then.
 
     The one that failed goes once all have said so. One that is lost through it leaves it the time to go first, and
@@ -162,14 +162,13 @@ def end(store: Store | None, *, is_lost: bool) -> None:
 
     Args:
         store: as `store_of_failures` gave it before the group was left; None where nothing failed.
-        is_lost: this process ends because another one failed.
     """
     if store is None:
         return
     count, until = launched(), time.monotonic() + GRACE
     try:
         store.add(_ENDED, 1)
-        while (is_lost or store.add(_ENDED, 0) < count) and time.monotonic() < until:
+        while (not speaks() or store.add(_ENDED, 0) < count) and time.monotonic() < until:
             time.sleep(0.05)
     except RuntimeError:
         return

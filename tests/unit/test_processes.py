@@ -19,7 +19,7 @@ def test_alone_nothing_changes() -> None:
     assert processes.smallest(tensor) is tensor
     processes.announce("of no matter")
     processes.watch()
-    processes.end(processes.store_of_failures(), is_lost=False)
+    processes.end(processes.store_of_failures())
     assert processes.announced() is None
     assert processes.speaks()
 

@@ -24,7 +24,7 @@ from lorastream.adapters import Adapter
 from lorastream.analyses.drawing import heat_map, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
-from lorastream.analyses.result import Analysis
+from lorastream.analyses.result import Analysis, verdict
 from lorastream.analyses.states import replay_note
 from lorastream.errors import MethodError
 from lorastream.methods.inf_lora import InfLoRA
@@ -196,13 +196,9 @@ def _mean_of_later(table: list[list[float]]) -> float:
 
 
 def _paragraph(later: dict[str, float], chance: dict[str, float], holds: bool | None, told: str) -> str:
-    verdict = {
-        True: "The claim holds on this run",
-        False: "The claim does not hold on this run",
-        None: "No claim is at stake on this run",
-    }[holds]
+    begins = "No claim is at stake on this run" if holds is None else verdict(holds)
     return (
-        f"{verdict}: {told}on average {_percent(later['inputs'])} of an update's energy lies in the input space of an "
+        f"{begins}: {told}on average {_percent(later['inputs'])} of an update's energy lies in the input space of an "
         f"earlier task's update (random subspaces: {_percent(chance['inputs'])}), and {_percent(later['outputs'])} in "
         f"its output space (random: {_percent(chance['outputs'])})."
     )

@@ -102,7 +102,7 @@ def _write_csv(found: Iterator[Prediction], *, top: int) -> None:
 def _document(learner: Learner, found: list[Prediction], broken: list[DataError], seconds: float) -> dict[str, Any]:
     calibration = learner.model.calibration
     return {
-        "temperature": calibration.temperature if calibration and calibration.thresholds else None,
+        "temperature": calibration.temperature if calibration and calibration.is_fitted else None,
         "predictions": [
             {
                 "picture": one.picture,
@@ -126,7 +126,7 @@ def _show(learner: Learner, found: list[Prediction], *, unknown: bool, seconds: 
     rate = f" in {seconds:.1f} s, {len(found) / seconds:,.0f} a second" if len(found) > 1 else ""
     lines = [f"{number}{rate}" + (f"; {strange:,} unknown" if unknown else "") + "."]
     calibration = learner.model.calibration
-    if not (calibration and calibration.thresholds):
+    if not (calibration and calibration.is_fitted):
         lines += ["Note: the probabilities are not calibrated, mostly too sure: `lorastream learn` calibrates."]
     screen.show(*([f"In {shared}"] if shared else []), _table(found, shared), *([] if quiet else lines))
 

@@ -73,7 +73,7 @@ class Merged:
         minus the logsumexp of the logits, not divided, says that the image is of no class that is known.
         """
         own = self.learner.model.calibration
-        if own is None or not own.thresholds:
+        if own is None or not own.is_fitted:
             return None
         energy = own.thresholds.get("energy")
         return {"temperature": own.temperature, **({"unknown_energy": energy.value} if energy else {})}

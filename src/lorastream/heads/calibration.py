@@ -56,6 +56,11 @@ class Calibration:
         """
         return next((score for score in SCORES if score in self.thresholds), None)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is of the model as it is; what `outdated` leaves is not."""
+        return bool(self.thresholds)
+
     def outdated(self) -> Calibration:
         """Return what stays of it when the model learns on: the distances of earlier images."""
         return Calibration(distances=self.distances)

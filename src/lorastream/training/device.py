@@ -49,7 +49,7 @@ def working_together() -> Generator[PartialState]:
     Raises:
         ProcessLostError: another process failed or is gone; whatever it led to here is its cause.
     """
-    store, is_lost = None, False
+    store = None
     try:
         state = join_processes()
         processes.watch()
@@ -64,7 +64,7 @@ def working_together() -> Generator[PartialState]:
         raise told from error
     finally:
         leave_processes()
-        processes.end(store, is_lost=is_lost)
+        processes.end(store)
 
 
 class _OwnPrecision(Accelerator):

@@ -105,7 +105,7 @@ def evaluate_pictures(
         class_names=tuple(names),
         tasks=tuple(tasks),
         reliability=reliability(torch.cat(tally.claimed).numpy(), torch.cat(tally.right).numpy()),
-        is_calibrated=asked.model.calibration is not None and bool(asked.model.calibration.thresholds),
+        is_calibrated=asked.model.calibration is not None and asked.model.calibration.is_fitted,
         skipped=tuple(tally.skipped),
     )
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lorastream.errors import DataError
-from lorastream.files import fsync_folder, write_atomically
+from lorastream.files import fsync_folder, nearest_place, write_atomically
 
 Progress = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and how much there is, where that is known."""
@@ -48,8 +48,7 @@ def made(root: Path) -> Generator[None]:
     Raises:
         DataError: a file stands where the folder should be.
     """
-    places = (root, *root.parents)
-    there = next(place for place in places if os.path.lexists(place))
+    there = nearest_place(root)
     if not there.is_dir():
         raise DataError(
             str(root),
@@ -57,7 +56,7 @@ def made(root: Path) -> Generator[None]:
             got=f"{there} is a file",
             next_step="name another folder with --root",
         )
-    new = places[: places.index(there)]
+    new = [place for place in (root, *root.parents) if there in place.parents]
     root.mkdir(parents=True, exist_ok=True)
     try:
         yield
