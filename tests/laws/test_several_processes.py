@@ -50,10 +50,13 @@ CASES = _cases()
 
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder where groups of one, two and three processes have left what they learnt."""
+def groups(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder where groups of one, two and three processes have left what they learnt of the asked cases."""
     folder = tmp_path_factory.mktemp("groups")
-    (folder / "cases.json").write_text(json.dumps(CASES), "utf-8")
+    parametrised = [getattr(item, "callspec", None) for item in request.session.items]
+    selected = {each.params.get("case") for each in parametrised if each is not None}
+    asked = {name: case for name, case in CASES.items() if name in selected}
+    (folder / "cases.json").write_text(json.dumps(asked), "utf-8")
     script = Path(__file__).with_name("several_processes.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(script), str(folder / "cases.json"), str(folder)]
