@@ -3,9 +3,10 @@
     python benchmarks/ablation.py data.root=FOLDER backbone.weights=FILE
 
 The classes are dealt into two halves by `class_order(7, 100)`. Choices are made on the first, in five tasks of ten; the
-choice is reported on the second (`--half reported`), over three orders of its classes, beside `sd_lora`, `sd_lora` with
-two and four times the epochs (is it at its plateau?) and `joint`. Each run is `lorastream run` on one thread; the
-figures go into results/ablation.json.
+choice is reported on the second (`--half reported`), over three orders of its classes, beside `sd_lora` and `joint`,
+with the recipe's epochs and with more: is `sd_lora` at its plateau, and what is left of the difference there? Each run
+is `lorastream run` on one thread; the figures go into results/ablation.json, and from there into
+docs/methods/sd_lora_plus.md.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "sd_lora": (),
     "sd_lora, 6 epochs": ("training.epochs=6",),
     "sd_lora, 12 epochs": ("training.epochs=12",),
+    "sd_lora, 24 epochs": ("training.epochs=24",),
     "+ alignment": (ALIGNED,),
     "+ alignment, drift": (FOLLOWED,),
     "+ cosine": (COSINE,),
@@ -39,11 +41,20 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "+ discriminant": ('training.head={kind="discriminant"}', ALIGNED),
     "sd_lora_plus": (),
     "sd_lora_plus, slow backbone": ("training.backbone_rate=0.3",),
+    "sd_lora_plus, 12 epochs": ("training.epochs=12",),
     "joint": (),
+    "joint, 12 epochs": ("training.epochs=12",),
 }
+PLATEAU = (
+    "sd_lora, 6 epochs",
+    "sd_lora, 12 epochs",
+    "sd_lora, 24 epochs",
+    "sd_lora_plus, 12 epochs",
+    "joint, 12 epochs",
+)
 HALVES = {
-    "tuning": list(VARIANTS)[:-1],
-    "reported": ["sd_lora_plus", "sd_lora", "sd_lora, 6 epochs", "sd_lora, 12 epochs", "joint"],
+    "tuning": [name for name in VARIANTS if name not in ("joint", *PLATEAU[2:])],
+    "reported": ["sd_lora_plus", "sd_lora", *PLATEAU[:-1], "joint", PLATEAU[-1]],
 }
 KEPT = (
     "average_accuracy",
@@ -67,7 +78,8 @@ def main() -> None:
             key = f"{given.half}, {name}, {seed}"
             if key not in found:
                 found[key] = run(name, given.half, seed, given.overrides)
-                RESULTS.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+                in_order = {known: found[known] for known in sorted(found, key=_place)}
+                RESULTS.write_text(json.dumps(in_order, indent=1) + "\n", "utf-8")
             print(f"{key}: {100 * found[key]['average_accuracy']:.1f}", flush=True)
 
 
@@ -91,6 +103,12 @@ def dealt(half: str, seed: int, overrides: list[str]) -> list[list[str]]:
     order = list(class_order(7, len(names)))
     chosen = order[:50] if half == "tuning" else [order[50:][i] for i in class_order(seed, 50)]
     return [[names[label] for label in chosen[start : start + 10]] for start in range(0, 50, 10)]
+
+
+def _place(key: str) -> tuple[int, int, str]:
+    half, rest = key.split(", ", 1)
+    name, _, seed = rest.rpartition(", ")
+    return list(HALVES).index(half), list(VARIANTS).index(name), seed
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def targets_table(folder: Path) -> str:
     """Return every target with what was measured, the bound, and whether it is met."""
     results = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
     lines = [(number, what.replace("\n  ", " "), *rest) for number, what, *rest in verdicts(results)]
-    return _table(("", "target, at its worst measurement", "measured", "bound", ""), lines, right={2, 3})
+    return table(("", "target, at its worst measurement", "measured", "bound", ""), lines, right={2, 3})
 
 
 def steps_table(folder: Path) -> str:
@@ -35,8 +35,14 @@ def steps_table(folder: Path) -> str:
             if row["shape"] == shape
         ]
         headings = ("step", "tasks", "ms", "over the floor", "saved, MB an image")
-        parts.append(f"{title}, {', '.join(cost['precisions'])}:\n\n" + _table(headings, rows, right={1, 2, 3, 4}))
+        parts.append(f"{title}, {', '.join(cost['precisions'])}:\n\n" + table(headings, rows, right={1, 2, 3, 4}))
     return "\n\n".join(parts)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[int]) -> str:
+    """Return a Markdown table; the numbers of `right` are the columns that stand to the right."""
+    marks = ["--:" if column in right else ":--" for column in range(len(headings))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, marks, *rows))
 
 
 def _key(row: Json) -> tuple[str, str, str, bool, int]:
@@ -45,8 +51,3 @@ def _key(row: Json) -> tuple[str, str, str, bool, int]:
 
 def _read(path: Path) -> Json:
     return json.loads(path.read_text("utf-8"))
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[int]) -> str:
-    marks = ["--:" if column in right else ":--" for column in range(len(headings))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, marks, *rows))
