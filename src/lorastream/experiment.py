@@ -225,6 +225,7 @@ def _begin(recipe: Recipe, learner: Learner, images: Dataset, stream: Stream) ->
         command=_command(),
         started=now(),
         seed=recipe.seed,
+        inference_passes=learner.method.traits.inference_passes,
         versions=environment.versions(),
         device=_device(learner, recipe),
         backbone=BackboneRecord(

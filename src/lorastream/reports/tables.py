@@ -24,6 +24,7 @@ COLUMNS: dict[str, tuple[Number, Spelling]] = {
     "forgetting": (lambda record: record.forgetting, percent),
     "task-restricted": (lambda record: record.task_restricted_average_accuracy, percent),
     "trainable": (lambda record: record.trainable_parameters, count),
+    "passes": (lambda record: record.inference_passes, count),
     "stored": (lambda record: record.stored_bytes, size),
     "time": (training_seconds, duration),
 }
@@ -54,19 +55,24 @@ def accuracy_matrices(records: Sequence[RunRecord]) -> RenderableType:
 
 
 def summary_table(records: Sequence[RunRecord]) -> Table:
-    """Show a line of figures for each method; over several seeds the mean and below it the standard deviation."""
+    """Show a line of figures for each method; over several seeds the mean and below it the standard deviation.
+
+    The passes of one prediction are a column only where some run takes more than one.
+    """
     groups = group(records)
+    one_pass = all(record.inference_passes == 1 for record in records)
+    columns = {name: column for name, column in COLUMNS.items() if not (one_pass and name == "passes")}
     several = len({entry.recipe for entry in groups}) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     for heading in (["recipe"] if several else []) + ["method"]:
         table.add_column(heading, overflow="fold")
-    for heading in ("seed", *COLUMNS):
+    for heading in ("seed", *columns):
         table.add_column(_HEADINGS.get(heading, heading), justify="right")
     for entry in groups:
         names = ([entry.recipe] if several else []) + [entry.label.replace(" (", "\n(")]
         seeds = ",".join(map(str, entry.seeds)).replace(",", ",\n" if len(entry.seeds) > _SEEDS_A_LINE else ",")
         cells = [
-            mean_and_deviation(entry.figure(number), spelling, between="\n") for number, spelling in COLUMNS.values()
+            mean_and_deviation(entry.figure(number), spelling, between="\n") for number, spelling in columns.values()
         ]
         table.add_row(*names, seeds, *cells)
     return table

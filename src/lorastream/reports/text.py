@@ -52,6 +52,7 @@ _FIGURES = {
     "forgetting": "forgetting",
     "task-restricted": "task_restricted_average_accuracy",
     "trainable": "trainable_parameters",
+    "passes": "inference_passes",
     "stored": "stored_bytes",
     "time": "training_seconds",
 }

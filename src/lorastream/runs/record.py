@@ -114,6 +114,7 @@ class RunRecord(Document):
     started: str | None = Field(default=None, description="ISO 8601 time, UTC")
     finished: str | None = Field(default=None, description="ISO 8601 time, UTC")
     seed: Count = 0
+    inference_passes: int = Field(default=1, ge=1, description="forward passes of the backbone for one prediction")
     versions: dict[str, str | None] = Field(
         default_factory=dict, description="python, torch, timm, ..., lorastream, commit"
     )
@@ -213,8 +214,10 @@ class RunRecord(Document):
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values, keys in the order of this class."""
-        # An older lorastream refuses a key that it does not know: this one is there only where it was asked for.
-        return self.model_dump(mode="json", by_alias=True, exclude=None if self.thumbnails else {"thumbnails"})
+        # An older lorastream refuses a key that it does not know: these are there only where they say something.
+        usual = {"thumbnails": (), "inference_passes": 1}
+        silent = {name for name, value in usual.items() if getattr(self, name) == value}
+        return self.model_dump(mode="json", by_alias=True, exclude=silent)
 
     def _with_costs(self, result: TaskResult) -> dict[str, Any]:
         peaks = [*self.peak_memory_bytes_per_task, result.peak_memory_bytes]

@@ -105,6 +105,18 @@ def test_summary_fits_and_holds_every_figure() -> None:
     assert "(failed)" in text
 
 
+def test_passes_are_a_column_where_a_run_takes_more_than_one() -> None:
+    plain, twice = (
+        record(HAND, method=name).model_copy(update={"inference_passes": n})
+        for name, n in {"sd_lora": 1, "l2p": 2}.items()
+    )
+    assert "passes" not in shown(summary_table([plain]))
+    lines = {
+        line.split()[0]: line.split() for line in shown(summary_table([plain, twice])).splitlines() if line.split()
+    }
+    assert (lines["sd_lora"][8], lines["l2p"][8]) == ("1", "2")
+
+
 def test_summary_over_seeds_gives_mean_and_deviation() -> None:
     lines = shown(summary_table([record([[0.5]], seed=0), record([[0.7]], seed=1)])).splitlines()
     (place,) = [number for number, line in enumerate(lines) if "sd_lora" in line]

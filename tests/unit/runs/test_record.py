@@ -92,6 +92,12 @@ def test_keys_of_the_contract() -> None:
     assert document["tasks"] == [["class 0"]]
 
 
+def test_what_is_as_usual_is_no_key_that_an_older_release_would_refuse() -> None:
+    assert not {"thumbnails", "inference_passes"} & RunRecord(recipe=RECIPE).to_json().keys()
+    twice = RunRecord(recipe=RECIPE, inference_passes=2).to_json()
+    assert RunRecord.model_validate(twice).inference_passes == 2
+
+
 def test_a_stream_announced_ahead_is_kept() -> None:
     dataset = DatasetRecord(name="digits", n_train=(8, 8), n_test=(4, 4))
     record = RunRecord(recipe=RECIPE, dataset=dataset, tasks=(("class 0",), ("class 1",))).with_task(result(0))

@@ -46,7 +46,7 @@ def columns(setting: Setting, *, between: str = " ", name_seeds: bool = True) ->
         name_seeds: name the seeds; else count them.
     """
     figures = [
-        Column(heading=name, cell=_figure(name, between), is_cost=name in {"trainable", "stored", "time"})
+        Column(heading=name, cell=_figure(name, between), is_cost=name in {"trainable", "passes", "stored", "time"})
         for name in COLUMNS
     ]
     figures = [c for c in figures if c is figures[0] or any(c.cell(row) != NOTHING for row in setting.rows)]
