@@ -35,6 +35,8 @@ class IncrementalClassifier(nn.Module):
         task_sizes: how many of them each task brought.
         adapted: the kinds of projections that take updates, e.g. `("query", "value")`; empty until `adapt`.
         first_blocks: how many blocks take them, counted from the input; None: all.
+        pretrained_beside: whether features are those without the updates beside those with them, by two passes. Such a
+            model is never merged.
         autocast: the precision of `passes`, as a context; the loop sets its own.
         statistics: what is kept of every class to align the head by; None unless it is aligned.
         calibration: what makes its answers trustworthy; None before `training.calibrate`, and outdated by `grow`.
@@ -57,6 +59,7 @@ class IncrementalClassifier(nn.Module):
         self.task_sizes: list[int] = []
         self.adapted: tuple[str, ...] = ()
         self.first_blocks: int | None = None
+        self.pretrained_beside = False
         self.autocast: Callable[..., AbstractContextManager[None]] = nullcontext
         self.statistics: ClassStatistics | None = None
         self.calibration: Calibration | None = None
@@ -67,6 +70,11 @@ class IncrementalClassifier(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.backbone.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return self.backbone.width * (2 if self.pretrained_beside else 1)
 
     @property
     def n_classes(self) -> int:
@@ -155,9 +163,12 @@ class IncrementalClassifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return `[n, width]` of normalised images `[n, 3, s, s]`."""
-        if self._compiled is not None and torch.is_grad_enabled():
-            return self._compiled(images)
-        return self.backbone(images)
+        compiled = self._compiled if torch.is_grad_enabled() else None
+        adapted = (compiled or self.backbone)(images)
+        if not self.pretrained_beside:
+            return adapted
+        with self.adapters.left_out():
+            return torch.cat([self.backbone(images), adapted], dim=1)
 
     def compile_training(self) -> None:
         """Let `torch.compile` make the passes that learn faster; passes without gradients stay as they are.
@@ -188,7 +199,7 @@ class IncrementalClassifier(nn.Module):
         kind, shard = next(self.backbone.parameters()).dtype, processes.shard()
         for batch in images.batches(size * shard[1], epoch=epoch, shard=shard, device=self.device):
             with torch.no_grad(), self.autocast():
-                nothing = torch.empty(0, self.backbone.width, dtype=kind, device=self.device)
+                nothing = torch.empty(0, self.width, dtype=kind, device=self.device)
                 runs = len(batch) or self.backbone.sharded
                 features = self.features(batch.images.to(kind)) if runs else nothing
             yield batch, features
@@ -208,8 +219,11 @@ class IncrementalClassifier(nn.Module):
 
     @contextmanager
     def merged(self) -> Generator[IncrementalClassifier]:
-        """Be the plain backbone, all updates added to its weights, for as long as the context lasts."""
-        if self._adapters is None or self._adapters.merged:
+        """Be the plain backbone, all updates added to its weights, for as long as the context lasts.
+
+        A model that needs the pretrained network too (`pretrained_beside`) stays as it is.
+        """
+        if self._adapters is None or self._adapters.merged or self.pretrained_beside:
             yield self
             return
         self._adapters.merge()
@@ -259,8 +273,10 @@ class IncrementalClassifier(nn.Module):
         if "backbone" in parts:
             self.backbone.network.load_state_dict(parts["backbone"])
             self.backbone.trained = True
+        self.head.width = self.backbone.width
         if "head" in parts:
             self.head.load_tensors(parts["head"], self.task_sizes)
+        self.pretrained_beside = self.head.width > self.backbone.width
         if "statistics" in parts:
             self.statistics = load_statistics(parts["statistics"])
         if "calibration" in parts:

@@ -126,6 +126,32 @@ def test_an_error_inside_unmerges_too(model: IncrementalClassifier) -> None:
     assert any(isinstance(module, AdaptedLinear) for module in model.modules())
 
 
+def test_with_the_pretrained_features_beside_it_is_never_merged(model: IncrementalClassifier, images: Tensor) -> None:
+    pretrained = model.features(images)
+    _taught(model)
+    adapted = model.features(images)
+    model.pretrained_beside = True
+    assert model.width == 64
+    expected = torch.cat([pretrained, adapted], dim=1)
+    with model.merged():
+        assert torch.equal(model.features(images), expected)
+    assert torch.equal(model.features(images), expected)
+
+
+def test_the_width_of_the_head_says_whether_the_pretrained_features_are_beside(model: IncrementalClassifier) -> None:
+    _taught(model)
+    narrow, classes = model.tensors(), model.classes
+    model.pretrained_beside = True
+    model.head.set_newest(torch.ones(2, 64))
+    wide = model.tensors()
+    for parts, beside in ((narrow, False), (wide, True), ({"adapters": wide["adapters"]}, False)):
+        model.head = model.head.empty()
+        model.load_tensors(parts, classes if "head" in parts else [], targets=("query", "value"))
+        assert (model.pretrained_beside, model.head.width) == (beside, 64 if beside else 32)
+    model.grow(["owl"])
+    assert model.head.tensors()["weight"].shape == (1, 32)
+
+
 def test_without_adapters_merging_changes_nothing(model: IncrementalClassifier, images: Tensor) -> None:
     model.grow(["cat"])
     with model.merged():

@@ -41,6 +41,7 @@ class AdaptedLinear(nn.Module):
     Attributes:
         adapters: the adapters by name, e.g. `query` and `value` of a fused qkv projection.
         unchanged: whether somebody promises that no factor changes for now; see `Adapters.unchanged`.
+        left_out: whether it projects as if it had no updates; see `Adapters.left_out`.
     """
 
     def __init__(self, base: nn.Linear, rows: Mapping[str, Rows]) -> None:
@@ -51,6 +52,7 @@ class AdaptedLinear(nn.Module):
             {name: Adapter(base.in_features, r.last - r.first, base.weight) for name, r in rows.items()}
         )
         self.unchanged = False
+        self.left_out = False
         self._composed: tuple[tuple[Any, ...], list[Tensor], Tensor] | None = None
 
     @property
@@ -102,6 +104,8 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Project `inputs [..., in]` to `[..., out]`; under autocast in its type, else in the inputs' own."""
+        if self.left_out:
+            return self.base(inputs)
         kind = inputs.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
         inputs = inputs.to(dtype)

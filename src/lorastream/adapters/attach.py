@@ -168,6 +168,22 @@ class Adapters:
                 layer.unchanged = False
                 layer.may_have_changed()
 
+    @contextmanager
+    def left_out(self) -> Generator[None]:
+        """Let the network be the one without updates as long as the context lasts.
+
+        Raises:
+            AdapterError: they are merged, and cannot be told from the weights.
+        """
+        self._check_attached("left_out")
+        for layer in self.layers.values():
+            layer.left_out = True
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.left_out = False
+
     def merge(self) -> None:
         """Replace every adapted layer by a plain linear layer with the updates added; `unmerge` undoes it exactly.
 

@@ -47,10 +47,10 @@ def analyse(run: FinishedRun, options: Options) -> Analysis:
     learner = run.after(run.n_tasks)
     model, size = learner.model, learner.model.backbone.spec.image_size
     passes = learner.method.traits.inference_passes
-    with model.merged():
-        merged = floating_operations(model.backbone.network, size)
     network = run.learner().model.backbone.network
     plain = floating_operations(network, size)
+    with model.merged():  # what is never merged composes its weights once: each pass is one of the plain network
+        merged = plain if model.pretrained_beside else floating_operations(model.backbone.network, size)
     features, other = stored_numbers(run.parts)
     trainable = run.record.trainable_parameters_per_task
     figures: dict[str, Any] = {
@@ -146,7 +146,7 @@ def _paragraph(figures: dict[str, Any], method: str, holds: bool) -> str:
     )
     return (
         f"{verdict(holds)}: a prediction is {one} of the backbone and takes {_giga(figures['operations'])} with the "
-        f"updates merged, the plain backbone {_giga(figures['operations_of_plain_backbone'])} "
+        f"updates in the weights, the plain backbone {_giga(figures['operations_of_plain_backbone'])} "
         f"({_giga(figures['operations_with_all_tokens'])} if the last block computed every token); two passes would "
         f"take {_giga(figures['operations_of_two_passes'])}. {kept[0].upper() + kept[1:]} numbers that stand for past "
         f"images are stored.{trained} Counted in the same way, ViT-B/16 at 224 px takes "

@@ -145,11 +145,13 @@ def _plain_head(head: nn.Module) -> nn.Module:
 def _check(learner: Learner) -> None:
     if not learner.class_names:
         raise DataError("export", expected="a model that knows classes", got="none yet", next_step="learn a task first")
-    if hasattr(learner.method, "predict"):
+    traits = learner.method.traits
+    if not traits.merges_exactly or hasattr(learner.method, "predict"):
+        own_way = f"one of {traits.inference_passes} passes" if traits.inference_passes > 1 else "one with its own way"
         raise MethodError(
             f"export, method {learner.method_name}",
-            expected="a method whose answers are the logits of its model",
-            got="one that makes them in its own way",
+            expected="a method whose answers are those of one network, with all updates in its weights",
+            got=f"{own_way} to an answer",
             next_step="use the model through lorastream: Learner.load(folder).predict(pictures)",
         )
 

@@ -54,6 +54,11 @@ class TrainedHead(GrowingHead):
             for rows in self._tables():
                 rows[to_task][to_row] = rows[from_task][from_row]
 
+    def set_newest(self, rows: Tensor) -> None:
+        """Let the rows of the newest task be `rows [its classes, d]`, where d is the head's width from now on."""
+        self.weights[-1] = nn.Parameter(rows.to(self.weights[-1]), requires_grad=False)
+        self.width = rows.shape[1]
+
     def forget(self, label: int) -> None:
         """Drop the row of a class; a task that has no class left keeps its place, with no rows."""
         task, row = self._place(label)
@@ -80,6 +85,7 @@ class TrainedHead(GrowingHead):
     def load_tensors(self, tensors: Mapping[str, Tensor], sizes: Sequence[int]) -> None:
         """Take what `tensors` gave; `sizes` are the numbers of classes of the tasks, in order of arrival."""
         self.weights = split_rows(tensors["weight"], sizes)
+        self.width = tensors["weight"].shape[1]
 
     def _tables(self) -> tuple[nn.ParameterList, ...]:
         """Return what there is for each class: lists of one parameter a task, with a row a class."""

@@ -36,7 +36,7 @@ class Prototypes:
 
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Store the mean feature of every class of the task."""
-        sums = torch.zeros(len(task.class_names), model.backbone.width, dtype=torch.float64, device=model.device)
+        sums = torch.zeros(len(task.class_names), model.width, dtype=torch.float64, device=model.device)
         counts = torch.zeros(len(task.class_names), dtype=torch.float64, device=model.device)
         for batch, features in model.passes(task.train):
             labels = batch.labels - task.first_class

@@ -155,9 +155,7 @@ class Asked:
 
     def _nothing(self) -> tuple[Tensor, Tensor]:
         device = self.model.device
-        return torch.empty(0, self.model.backbone.width, device=device), torch.empty(
-            0, self.model.n_classes, device=device
-        )
+        return torch.empty(0, self.model.width, device=device), torch.empty(0, self.model.n_classes, device=device)
 
     def _check(self, top: int) -> None:
         if not self.model.class_names:

@@ -127,7 +127,7 @@ def _joined(parts: Sequence[_Seen]) -> _Seen:
 
 def _nothing(model: IncrementalClassifier) -> _Seen:
     return _Seen(
-        features=torch.empty(0, model.backbone.width),
+        features=torch.empty(0, model.width),
         logits=torch.empty(0, model.n_classes),
         labels=torch.empty(0, dtype=torch.int64),
     )

@@ -80,7 +80,7 @@ def penalties_of(model: IncrementalClassifier, method: Method, settings: Penalty
             got="one whose weights are shared out over the processes",
             next_step="leave training.penalties out, or do not share the weights out",
         )
-    means = torch.empty(0, model.backbone.width) if model.statistics is None else model.statistics.means
+    means = torch.empty(0, model.width) if model.statistics is None else model.statistics.means
     with model.merged():
         shared = {id(p): p for p in model.backbone.parameters()} if method.traits.freezes_backbone else {}
         previous = copy.deepcopy(model.backbone, memo=dict(shared))

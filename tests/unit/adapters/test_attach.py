@@ -128,6 +128,23 @@ def test_merge_is_exact_and_unmerge_puts_back_bit_for_bit(
         assert torch.equal(network(inputs), before)
 
 
+def test_left_out_the_updates_are_as_if_there_were_none(
+    network: Network, inputs: Tensor, generator: torch.Generator
+) -> None:
+    plain = network(inputs)
+    adapters = _taught(attach(network, FUSED), generator)
+    taught = network(inputs)
+    with adapters.left_out():
+        assert torch.equal(network(inputs), plain)
+    assert torch.equal(network(inputs), taught)
+    with pytest.raises(ZeroDivisionError), adapters.left_out():
+        _ = 1 / 0
+    assert torch.equal(network(inputs), taught)
+    adapters.merge()
+    with pytest.raises(AdapterError, match=r"(?s)adapters\.left_out.*merged already"), adapters.left_out():
+        pass
+
+
 def test_the_merged_network_has_the_names_of_the_plain_one(network: Network, generator: torch.Generator) -> None:
     names = list(network.state_dict())
     adapters = _taught(attach(network, FUSED), generator)

@@ -128,8 +128,14 @@ def test_a_method_with_its_own_answers_is_refused(
     small: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(small.method), "predict", lambda *_: None, raising=False)
-    with pytest.raises(MethodError, match=r"(?s)answers are the logits.*Learner\.load"):
+    with pytest.raises(MethodError, match=r"(?s)answers are those of one network.*Learner\.load"):
         export_model(small, "onnx", tmp_path / "out")
+
+
+def test_a_method_of_two_passes_is_refused(teach: Callable[..., Learner], tmp_path: Path) -> None:
+    with pytest.raises(MethodError, match=r"(?s)export, method aper.*one network.*one of 2 passes.*Learner\.load"):
+        export_model(teach("glyph_vit", method="aper"), "timm", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_names(teach: Callable[..., Learner], tmp_path: Path) -> None:

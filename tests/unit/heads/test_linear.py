@@ -56,6 +56,18 @@ def test_logits_by_hand() -> None:
     assert head(torch.tensor([[2.0, 1]])).tolist() == [[4.5, 2.0]]
 
 
+def test_rows_of_another_width_take_the_place_of_the_newest_and_later_ones_have_it_too() -> None:
+    head, rows = _head(2), torch.arange(18.0, dtype=torch.float64).view(2, 9)
+    head.set_newest(rows)
+    head.grow(1, generator=torch.Generator().manual_seed(1), device=CPU)
+    weight = head.tensors()["weight"]
+    assert (weight.shape, weight.dtype, head.width) == ((3, 9), torch.float32, 9)
+    assert torch.equal(weight[:2], rows.float())
+    loaded = LinearHead(6)
+    loaded.load_tensors(head.tensors(), [2, 1])
+    assert loaded.width == loaded.empty().width == 9
+
+
 @pytest.mark.parametrize(("newest_only", "expected"), [(True, [False, False, True]), (False, [True, True, True])])
 def test_the_newest_rows_learn_or_all(newest_only: bool, expected: list[bool]) -> None:
     head = _head(2, 1, 3)

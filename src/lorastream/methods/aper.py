@@ -1,22 +1,24 @@
-"""APER without its merge: a LoRA learns the first task, then the network is frozen and class means answer.
+"""APER: a LoRA learns the first task; then class means answer, of the pretrained and the adapted features side by side.
 
 Source: Zhou et al., "Revisiting Class-Incremental Learning with Pre-Trained Models: Generalizability and Adaptivity are
-All You Need", IJCV 2024 (arXiv 2303.07338), section 4; released code zhoudw-zdw/RevisitingCIL. Formula, with f the
-features of the network that learnt the first task and m_c the mean of f over the images of class c:
+All You Need", IJCV 2024 (arXiv 2303.07338), section 4; released code zhoudw-zdw/RevisitingCIL at 2de3780,
+`models/adam_adapter.py`. Formula, with g the features of the pretrained network, f those of the network that learnt
+the first task, and m_c the mean of [g, f] over the images of class c:
 
-    answer: argmax_c cos(f, m_c)
+    answer: argmax_c cos([g, f], m_c)
 
-The first task is learnt under a cosine head. After every task, the first included, the head's rows are the means.
+The first task is learnt on f alone under a cosine head, which is dropped. After every task, the first included, the
+head's rows are the means. An image takes two passes, one without the update and one with it, so that nothing can be
+merged. With `features = "adapted"` the answer is argmax_c cos(f, m_c), in one pass of a plain backbone: "NCM after
+first-task tuning" in RanPAC's ablation.
 
-What differs, and why it has a name of its own: APER answers from the features of the pretrained and of the adapted
-network side by side, which takes two passes of two networks and cannot be merged into one. Here is the adapted half
-alone, one pass and a plain backbone, as "NCM after first-task tuning" in RanPAC's ablation. The source adapts with
-AdaptFormer, SSF, VPT or all weights instead of LoRA.
+What differs: the source adapts with AdaptFormer, SSF, VPT or all weights instead of LoRA, and its cosine head learns
+the factor of the cosines, here 20.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -31,21 +33,24 @@ from lorastream.model import IncrementalClassifier
 
 
 @dataclass(kw_only=True, config=SETTINGS)
-class APERAdapted:
-    """Class means of features that were adapted to the first task.
+class APER:
+    """Class means of features that were adapted to the first task, beside the pretrained ones.
 
     Attributes:
         rank: rank of the update, at least 1.
         targets: the projections that take it.
+        features: what the means are of: both kinds of features, or the adapted ones alone.
     """
 
     rank: Annotated[int, Field(ge=1)] = 10
     targets: Annotated[tuple[Projection, ...], Field(min_length=1)] = ("query", "value")
+    features: Literal["both", "adapted"] = "both"
 
     @property
     def traits(self) -> Traits:
-        """What the first task taught stays, and so do the means."""
-        return Traits(head="cosine")
+        """What the first task taught stays, and so do the means; both kinds of features take a pass each."""
+        both = self.features == "both"
+        return Traits(head="cosine", merges_exactly=not both, inference_passes=2 if both else 1)
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Let an update and the head learn the first task; after it nothing learns."""
@@ -61,8 +66,7 @@ class APERAdapted:
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Freeze what learnt, and let the rows of the new classes be their mean features."""
         model.adapters.freeze()
+        model.pretrained_beside = self.features == "both"
         features = features_by_class(model.passes(task.train), task.classes)
-        means = torch.stack([own.double().mean(dim=0) for own in features])
         if isinstance(model.head, CosineHead):
-            with torch.no_grad():
-                model.head.weights[-1].copy_(means)
+            model.head.set_newest(torch.stack([own.double().mean(dim=0) for own in features]))
