@@ -30,7 +30,7 @@ from lorastream.training.events import Listener, Preparing, nobody
 from lorastream.training.folder_evaluation import FolderEvaluation, evaluate_folder
 from lorastream.training.learn import Learnt, learn
 from lorastream.training.manifest import taken_as_written
-from lorastream.training.requirements import check_alignable, check_fits, check_head
+from lorastream.training.requirements import check_alignable, check_fits, check_head, check_penalties
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
 from lorastream.training.sharding import check_shardable, shard_backbone
@@ -84,6 +84,7 @@ class Learner:
         if isinstance(backbone, str):
             backbone = load_backbone(backbone, weights=weights, image_size=image_size)
         check_fits(self.method, backbone)
+        check_penalties(self.training, backbone)
         self.randomness = Randomness(seed)
         own = self.training.head
         self.model = IncrementalClassifier(

@@ -59,6 +59,24 @@ def shrunk(covariance: Tensor, n: int) -> Tensor:
     return (1 - share) * exact + share * variance * torch.eye(width, dtype=exact.dtype, device=exact.device)
 
 
+def widened(covariance: Tensor, *, diagonal: float, off_diagonal: float) -> Tensor:
+    """Return Σ + γ₁ v I + γ₂ o (1 1' - I), with v and o the mean entry of Σ on its diagonal and off it, in float64.
+
+    The shrinkage of FeCAM (Goswami et al., NeurIPS 2023), for a covariance of few rows.
+
+    Args:
+        covariance: Σ `[d, d]`, symmetric.
+        diagonal: γ₁, at least 0.
+        off_diagonal: γ₂, 0 to γ₁: then the sum is positive semidefinite as Σ is.
+    """
+    exact = covariance.double()
+    width, trace = len(exact), exact.trace()
+    mean = (exact.sum() - trace) / max(1, width * (width - 1))
+    found = exact + off_diagonal * mean
+    found.diagonal().add_(diagonal * trace / width - off_diagonal * mean)
+    return found
+
+
 def whitening(covariance: Tensor) -> Tensor:
     """Return W `[d, d]` with W covariance W' = I, in float64: ‖W (a - b)‖ is the Mahalanobis distance of a and b.
 

@@ -157,11 +157,15 @@ class Descent:
     def _accumulated(self, batch: Batch) -> list[Part]:
         seen: list[Part] = []
         with self.model.adapters.unchanged() if self.model.adapted else nullcontext():
-            for part in batch.split(self.progress.accumulation) if len(batch) else []:
+            parts = batch.split(self.progress.accumulation) if len(batch) else []
+            if self.penalties is not None:
+                with self.accelerator.autocast():
+                    self.penalties.look_at(self.model, parts)
+            for part in parts:
                 with self.accelerator.autocast():
                     loss = self.method.loss(self.model, part, self.task)
                     if self.penalties is not None and self.features is not None:
-                        loss = loss + self.penalties(part.images, self.features)
+                        loss = loss + self.penalties(part, self.features)
                 share = len(part) / batch.global_size * self.accelerator.num_processes
                 self.accelerator.backward(loss * share)
                 seen.append((loss.detach(), self._correct(part), len(part)))

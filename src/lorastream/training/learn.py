@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,15 +94,16 @@ def learn(
     if isinstance(model.head, TrainedHead):
         for row, known in labels.items():
             model.head.copy_row(known, row)
-    before = features_before(model, task, settings.alignment)
-    penalties = penalties_of(model, method, settings.penalties)
+    before = features_before(model, task, settings)
+    penalties = penalties_of(model, method, task, settings.penalties, before)
     method.before_task(model, task)
     descent = Descent(model, method, task, settings, accelerator, listen, keeper, penalties)
     learning = 0
     if not method.traits.gradient_free and settings.epochs:
         learning = sum(p.numel() for p in [*model.learning(), *learnt_parameters(method)])
     if learning:
-        descent.run()
+        with penalties or nullcontext():
+            descent.run()
     method.after_task(model, task)
     features = features_by_class(model.passes(task.train), task.classes) if settings.alignment is not None else []
     settle(model, task, labels, features)

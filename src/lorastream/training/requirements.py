@@ -8,6 +8,7 @@ import shutil
 import torch
 
 from lorastream.backbones.backbone import Backbone
+from lorastream.backbones.patch_tokens import check_has_patches
 from lorastream.data.task import Task
 from lorastream.errors import MethodError, RecipeError
 from lorastream.heads import TrainedHead
@@ -77,6 +78,16 @@ def check_described(model: IncrementalClassifier, task: Task) -> None:
         got=f"a {model.head_kind} head, and statistics of {described} classes",
         next_step="set training.alignment from the first task on, for a method with a linear head, or leave it out",
     )
+
+
+def check_penalties(settings: TrainingSettings, backbone: Backbone) -> None:
+    """See that a backbone has what the settings hold.
+
+    Raises:
+        RecipeError: its patch tokens cannot be told.
+    """
+    if settings.penalties.patches:
+        check_has_patches(backbone, "training.penalties.patches")
 
 
 def check_compiler(device: torch.device) -> None:

@@ -112,6 +112,16 @@ class PenaltySettings(_Table):
     distillation: float = Field(
         default=0.0, ge=0, description="weight of the squared change of features since the last task"
     )
+    patches: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the change of patch tokens, each by its angle to the class token (MACIL, DGS 0.4)",
+    )
+    covariance: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the change of distances between images of a class, in units of its spread (MACIL 1)",
+    )
 
 
 class TrainingSettings(_Table):
@@ -217,6 +227,10 @@ def _training_faults(training: TrainingSettings) -> Sequence[Fault]:
         expected, got = "training.alignment, whose class means the angles are measured to", "no alignment"
         step = "add training.alignment.epochs=5, or leave training.penalties.angle out"
         faults.append(Fault("training.penalties.angle", expected, got, step))
+    if training.penalties.patches and training.compile:
+        expected, got = "passes that are not compiled, whose patch tokens can be looked at", "training.compile = true"
+        step = "leave training.compile or training.penalties.patches out"
+        faults.append(Fault("training.penalties.patches", expected, got, step))
     if training.milestones and training.schedule != "multistep":
         faults.append(
             Fault(

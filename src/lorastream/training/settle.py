@@ -19,7 +19,7 @@ from lorastream.heads import (
 )
 from lorastream.heads.drift import correct
 from lorastream.model import IncrementalClassifier
-from lorastream.training.settings import AlignmentSettings
+from lorastream.training.settings import AlignmentSettings, TrainingSettings
 
 
 def settle(model: IncrementalClassifier, task: Task, labels: Mapping[int, int], features: Sequence[Tensor]) -> None:
@@ -35,9 +35,14 @@ def settle(model: IncrementalClassifier, task: Task, labels: Mapping[int, int], 
         model.forget(row)
 
 
-def features_before(model: IncrementalClassifier, task: Task, settings: AlignmentSettings | None) -> list[Tensor]:
-    """Return the features of a task's plain images by class as they are before it, where drift is told from them."""
-    if settings is None or settings.drift == "none" or model.statistics is None or not task.first_class:
+def features_before(model: IncrementalClassifier, task: Task, settings: TrainingSettings) -> list[Tensor]:
+    """Return the features of a task's plain images by class as they are before it, where something is told from them.
+
+    Drift is, and the penalty `covariance`.
+    """
+    drift = settings.alignment is not None and settings.alignment.drift != "none" and model.statistics is not None
+    told = settings.penalties.covariance and len(model.task_sizes) > 1
+    if not told and not (drift and task.first_class):
         return []
     return features_by_class(model.passes(task.train), task.classes)
 
@@ -64,7 +69,7 @@ def align(
     """
     model.statistics = model.statistics or new_statistics(settings.covariance, rank=settings.covariance_rank)
     figures: dict[str, Any] = {}
-    if before:
+    if before and settings.drift != "none" and task.first_class:
         figures["drift"] = _follow(model.statistics, task, settings, before, features)
     if features:
         model.statistics.put(task.first_class, features)
