@@ -40,11 +40,10 @@ def features_before(model: IncrementalClassifier, task: Task, settings: Training
 
     Drift is, and the penalty `covariance`.
     """
-    drift = settings.alignment is not None and settings.alignment.drift != "none" and model.statistics is not None
-    told = settings.penalties.covariance and len(model.task_sizes) > 1
-    if not told and not (drift and task.first_class):
-        return []
-    return features_by_class(model.passes(task.train), task.classes)
+    drift = "none" if settings.alignment is None else settings.alignment.drift
+    followed = drift != "none" and model.statistics is not None and task.first_class > 0
+    held = settings.penalties.covariance > 0 and len(model.task_sizes) > 1
+    return features_by_class(model.passes(task.train), task.classes) if followed or held else []
 
 
 def align(
