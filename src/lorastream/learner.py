@@ -30,7 +30,14 @@ from lorastream.training.events import Listener, Preparing, nobody
 from lorastream.training.folder_evaluation import FolderEvaluation, evaluate_folder
 from lorastream.training.learn import Learnt, learn
 from lorastream.training.manifest import taken_as_written
-from lorastream.training.requirements import check_alignable, check_fits, check_head, check_penalties
+from lorastream.training.requirements import (
+    check_alignable,
+    check_answers,
+    check_fits,
+    check_head,
+    check_penalties,
+    check_ranks,
+)
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
 from lorastream.training.sharding import check_shardable, shard_backbone
@@ -79,6 +86,8 @@ class Learner:
         self.method: Method = build_method(method, options)
         check_alignable(self.training, self.method, method)
         check_head(self.training, self.method, method)
+        check_answers(self.training, self.method, method)
+        check_ranks(self.training, self.method, method)
         check_shardable(self.training, self.method, method)
         self.accelerator = accelerator_for(self.training)
         if isinstance(backbone, str):

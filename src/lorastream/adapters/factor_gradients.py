@@ -79,8 +79,9 @@ class _FactorGradients(torch.autograd.Function):
         ctx.layer.may_have_changed()
         parts: list[_Part] = []
         for index, (rows, adapter, scale) in enumerate(ctx.parts):
-            down, _, magnitudes = ctx.needs_input_grad[4 + 3 * index : 7 + 3 * index]
-            parts.append(_Part(adapter, scale, flat[:, rows], down_learns=down, scale_learns=magnitudes))
+            down, up, magnitudes = ctx.needs_input_grad[4 + 3 * index : 7 + 3 * index]
+            learns = {"down_learns": down, "up_learns": up, "scale_learns": magnitudes}
+            parts.append(_Part(adapter, scale, flat[:, rows], **learns))
         _through_ranks(inputs, [part for part in parts if part.ranks_are_cheaper])
         for part in parts:
             if not part.ranks_are_cheaper:
@@ -97,7 +98,8 @@ class _Part:
         scale: `[R]`, of every column.
         gradient: `[n, out]`, of its output rows.
         down_learns: whether a gradient of down is asked for.
-        scale_learns: whether a gradient of the scale is.
+        up_learns: whether one of up is.
+        scale_learns: whether one of the scale is.
 
     Attributes:
         down, up: `[columns, in]`, `[out, columns]`: of the live update, or of all where the scale learns.
@@ -105,10 +107,17 @@ class _Part:
     """
 
     def __init__(
-        self, adapter: Adapter, scale: Tensor, gradient: Tensor, *, down_learns: bool, scale_learns: bool
+        self,
+        adapter: Adapter,
+        scale: Tensor,
+        gradient: Tensor,
+        *,
+        down_learns: bool,
+        up_learns: bool,
+        scale_learns: bool,
     ) -> None:
         self.adapter, self.scale, self.gradient = adapter, scale, gradient
-        self.down_learns, self.scale_learns = down_learns, scale_learns
+        self.down_learns, self.up_learns, self.scale_learns = down_learns, up_learns, scale_learns
         self.rank = adapter.ranks[-1]
         columns = adapter.total_rank if scale_learns else self.rank
         self.down, self.up = adapter.down_stack[-columns:], adapter.up_stack[:, -columns:]
@@ -145,7 +154,8 @@ def _through_ranks(inputs: Tensor, parts: Sequence[_Part]) -> None:
     hidden = (inputs @ down.mT).split([len(part.down) for part in parts], dim=1)
     backward: list[tuple[_Part, Tensor]] = []
     for part, own in zip(parts, hidden, strict=True):
-        part.up_gradient = (part.gradient.mT @ own[:, -part.rank :]).to(part.exact)
+        if part.up_learns:
+            part.up_gradient = (part.gradient.mT @ own[:, -part.rank :]).to(part.exact)
         if part.down_learns or part.scale_learns:
             hidden_gradient = part.gradient @ part.up.to(kind)
             if part.scale_learns:
@@ -162,7 +172,7 @@ def _through_dense(inputs: Tensor, part: _Part) -> None:
     """Find the gradients through the dense g' x: the same cost at any number of tasks."""
     down, up = part.down.to(part.exact), part.up.to(part.exact)
     dense = (part.gradient.mT @ inputs).to(part.exact)
-    part.up_gradient = dense @ down[-part.rank :].mT
+    part.up_gradient = dense @ down[-part.rank :].mT if part.up_learns else None
     if part.scale_learns:
         projected = up.mT @ dense
         part.scale_gradient = (projected * down).sum(dim=1)

@@ -20,20 +20,24 @@ _NONE = 2**62
 class InputMoments:
     """Gathers (1/n) sum x x' over all rows x of the inputs of every adapted layer, as long as the context lasts.
 
-    Rows are tokens of images here; the moment is not centred. Sums are float32 (float64 for float64 inputs), under
-    autocast too, and stay on the device: reading them at the end is the only wait.
+    Rows are tokens of images here; the moment is not centred unless asked for. Sums are float32 (float64 for float64
+    inputs), under autocast too, and stay on the device: reading them at the end is the only wait.
 
     Args:
         adapters: of the network that runs meanwhile; not merged.
+        centred: whether the rows' mean is taken off them: the covariance.
 
     Attributes:
         sums: for each layer's name `[in, in]`, the sum of x x' so far.
+        totals: for each layer's name `[in]`, the sum of x so far.
         rows: for each layer's name the number of rows so far.
     """
 
-    def __init__(self, adapters: Adapters) -> None:
+    def __init__(self, adapters: Adapters, *, centred: bool = False) -> None:
         self.adapters = adapters
+        self.centred = centred
         self.sums: dict[str, Tensor] = {}
+        self.totals: dict[str, Tensor] = {}
         self.rows: dict[str, int] = {}
         self._batches: dict[str, int] = {}
         self._first_bad: dict[str, Tensor] = {}
@@ -73,7 +77,11 @@ class InputMoments:
         rows = int(processes.total(torch.tensor(self.rows.get(name, 0), device=weight.device)))
         first_bad = processes.smallest(self._first_bad.get(name, torch.tensor(_NONE, device=weight.device)))
         _check(name, rows, int(first_bad))
-        return processes.total(self.sums.get(name, nothing)) / rows
+        moment = processes.total(self.sums.get(name, nothing)) / rows
+        if not self.centred:
+            return moment
+        mean = processes.total(self.totals.get(name, nothing[0])) / rows
+        return moment - torch.outer(mean, mean)
 
     def _hook(self, name: str) -> Any:  # noqa: ANN401 (torch's own type for hooks)
         def gather(_layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -86,13 +94,14 @@ class InputMoments:
         # Autocast would take the product in its own type, whose sums are too coarse.
         with torch.autocast(rows.device.type, enabled=False):
             exact = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            moment = exact.mT @ exact
+            moment, total = exact.mT @ exact, exact.sum(dim=0)
         number = self._batches.get(name, 0)
         if number == 0:
-            self.sums[name], self.rows[name] = moment, 0
+            self.sums[name], self.totals[name], self.rows[name] = moment, total, 0
             self._first_bad[name] = moment.new_full((), _NONE, dtype=torch.int64)
         else:
             self.sums[name] += moment
+            self.totals[name] += total
         # A value that is not finite shows on the diagonal; its batch is noted without waiting for the device.
         bad = ~moment.diagonal().isfinite().all() & (self._first_bad[name] == _NONE)
         self._first_bad[name] = torch.where(bad, number, self._first_bad[name])

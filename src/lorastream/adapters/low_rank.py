@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from lorastream.errors import AdapterError
+from lorastream.adapters.checks import check_growth, check_past, check_shape, check_stored
 
 
 class ColumnScaling(Protocol):
@@ -45,7 +45,8 @@ class Adapter(nn.Module):
         scale: `[R]`, what each column is multiplied by where no `scaling` is set.
         folded: `[out, in]`, the sum of the updates that are no longer told apart; `[0, in]` where there is none.
         down: `[rank, in]`, the live update's; None between tasks. It learns unless it was given to `grow`.
-        up: `[out, rank]`, the live update's; None between tasks.
+        up: `[out, rank]`, likewise.
+        gate: `[rank]`, what the columns of the live update are multiplied by besides; None where there is none.
         ranks: the rank of every update, in order of arrival; 0 where an update was dropped and its place kept.
         scaling: what computes the scale while magnitudes learn; None where it is constant.
         masks: what the live update's input `[in]` and output `[out]` are multiplied by; None without dropout.
@@ -66,8 +67,8 @@ class Adapter(nn.Module):
         self.register_buffer("folded", like.new_empty(0, in_features))
         self.down: nn.Parameter | None
         self.up: nn.Parameter | None
-        self.register_parameter("down", None)
-        self.register_parameter("up", None)
+        self.gate: nn.Parameter | None
+        self._drop_live()
         self.ranks: list[int] = []
         self.scaling: ColumnScaling | None = None
         self.masks: tuple[Tensor, Tensor] | None = None
@@ -95,29 +96,42 @@ class Adapter(nn.Module):
             yield self.up_stack[:, first : first + rank], self.down_stack[first : first + rank]
             first += rank
 
-    def grow(self, rank: int, *, generator: torch.Generator, up_std: float = 0.0, down: Tensor | None = None) -> None:
+    def grow(
+        self,
+        rank: int,
+        *,
+        generator: torch.Generator,
+        up_std: float = 0.0,
+        down: Tensor | None = None,
+        up: Tensor | None = None,
+    ) -> None:
         """Append a live update with `down ~ U(-1/√in, 1/√in)` and `up = 0`: the output does not change.
 
         Args:
-            rank: 1 to min(in, out).
+            rank: 1 to min(in, out); to out where `up` is given.
             generator: a CPU generator; the same numbers on every device.
             up_std: standard deviation of a Gaussian `up` instead of zeros, at least 0.
             down: `[rank, in]`, taken as it is; it does not learn then, only `up` does.
+            up: `[out, rank]`, instead of `down`: taken as it is, only `down` learns, and from 0.
 
         Raises:
-            AdapterError: an update is still live, the rank is out of range, or `down` has another shape.
+            AdapterError: an update is still live, the rank is out of range, or what is given has another shape.
         """
-        self.check_growth(rank)
-        designed = down is not None
-        if down is None:
+        self.check_growth(rank, largest=None if up is None else self.out_features)
+        down_learns, up_learns = down is None, up is None
+        if up is not None:
+            check_shape("up", up, (self.out_features, rank))
+            down = torch.zeros(rank, self.in_features)
+        elif down is None:
             bound = 1 / math.sqrt(self.in_features)
             down = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
-        self._check_down(rank, down)
-        up = torch.zeros(self.out_features, rank)
-        if up_std > 0:
-            up.normal_(0.0, up_std, generator=generator)
+        check_shape("down", down, (rank, self.in_features))
+        if up is None:
+            up = torch.zeros(self.out_features, rank)
+            if up_std > 0:
+                up.normal_(0.0, up_std, generator=generator)
         self._append(up, down)
-        self._make_live(down_learns=not designed)
+        self._make_live(down_learns=down_learns, up_learns=up_learns)
 
     def load(self, up: Tensor, down: Tensor, scale: Tensor, ranks: list[int], folded: Tensor | None = None) -> None:
         """Take all updates, past: `up [out, R]`, `down [R, in]`, `scale [R]` and, if any, `folded [out, in]`.
@@ -130,13 +144,7 @@ class Adapter(nn.Module):
         whole = (self.out_features if len(folded) else 0, self.in_features)
         expected = ((self.out_features, total), (total, self.in_features), (total,), whole)
         got = (tuple(up.shape), tuple(down.shape), tuple(scale.shape), tuple(folded.shape))
-        if got != expected:
-            raise AdapterError(
-                "the stored updates of a projection",
-                expected=f"up, down, scale, folded of shapes {expected}",
-                got=str(got),
-                next_step="load the model with the backbone it was made with",
-            )
+        check_stored(got, expected)
         self._drop_live()
         like = self.scale
         self.up_stack, self.down_stack, self.scale, self.folded = (
@@ -162,7 +170,7 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: an update is still live.
         """
-        self._check_past("fold", there=not self.empty)
+        check_past("fold", there=not self.empty, live=self.live)
         folded = self.delta()
         self.clear()
         self.folded = folded
@@ -173,15 +181,41 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: there is none, or it is still live.
         """
-        self._check_past("drop_newest", there=bool(self.ranks))
-        kept = self.total_rank - self.ranks.pop()
+        check_past("drop_newest", there=bool(self.ranks), live=self.live)
+        self.keep(self.update_of_column() < len(self.ranks) - 1)
+        if not keep_place:
+            self.ranks.pop()
+
+    def keep(self, columns: Tensor) -> None:
+        """Keep these columns of the past updates and drop the others; of an update none may be left, but its place is.
+
+        Args:
+            columns: bool `[R]`.
+
+        Raises:
+            AdapterError: there is no update, or one is still live.
+        """
+        check_past("keep", there=bool(self.ranks), live=self.live)
+        self.ranks = torch.bincount(self.update_of_column()[columns], minlength=len(self.ranks)).tolist()
         self.up_stack, self.down_stack, self.scale = (
-            self.up_stack[:, :kept].clone(),
-            self.down_stack[:kept].clone(),
-            self.scale[:kept].clone(),
+            self.up_stack[:, columns],
+            self.down_stack[columns],
+            self.scale[columns],
         )
-        if keep_place:
-            self.ranks.append(0)
+
+    def replace_newest(self, up: Tensor, down: Tensor) -> None:
+        """Write other factors of the same rank, `up [out, rank]` and `down [rank, in]`, over the newest past update's.
+
+        Raises:
+            AdapterError: there is none, it is still live, or the shapes are not its own.
+        """
+        check_past("replace_newest", there=bool(self.ranks), live=self.live)
+        rank = self.ranks[-1]
+        check_shape("up", up, (self.out_features, rank))
+        check_shape("down", down, (rank, self.in_features))
+        past = self.total_rank - rank
+        self.up_stack = torch.cat([self.up_stack[:, :past], up.to(self.up_stack)], dim=1)
+        self.down_stack = torch.cat([self.down_stack[:past], down.to(self.down_stack)], dim=0)
 
     def mask(self, probability: float, *, generator: torch.Generator) -> None:
         """Let the live update go without some of its inputs and outputs until the next call; 0 ends it.
@@ -207,8 +241,20 @@ class Adapter(nn.Module):
         Raises:
             AdapterError: there is none, or one is live already.
         """
-        self._check_past("thaw", there=bool(self.ranks))
-        self._make_live(down_learns=True)
+        check_past("thaw", there=bool(self.ranks), live=self.live)
+        self._make_live(down_learns=True, up_learns=True)
+
+    def open_gate(self) -> None:
+        """Multiply every column of the live update by a number of its own that learns, 1 at the start."""
+        if self.up is not None:
+            self.gate = nn.Parameter(self.up.new_ones(self.ranks[-1]).detach())
+
+    def close_gate(self) -> None:
+        """Put the gate into `up` and take it off: what the network computes stays the same but for rounding."""
+        if self.up is not None and self.gate is not None:
+            with torch.no_grad():
+                self.up.mul_(self.gate)
+        self.gate = None
 
     def clear(self) -> None:
         """Drop all updates: the projection is the pretrained one again."""
@@ -217,7 +263,11 @@ class Adapter(nn.Module):
 
     def column_scale(self) -> Tensor:
         """Return `[R]`, the scale of every column as it is in force now; differentiable where magnitudes learn."""
-        return self.scale if self.scaling is None else self.scaling(self)
+        scale = self.scale if self.scaling is None else self.scaling(self)
+        if self.gate is None:
+            return scale
+        past = len(scale) - len(self.gate)
+        return torch.cat([scale[:past], scale[past:] * self.gate])
 
     def compose(self, weight: Tensor, scale: Tensor, *, out: Tensor) -> None:
         """Write `weight + folded + up diag(scale) down` into `out`, without gradients.
@@ -244,6 +294,8 @@ class Adapter(nn.Module):
         factors = [self.down_stack, self.up_stack]
         if self.down is not None and self.up is not None:
             factors = [self.down, self.up]
+        if self.gate is not None:
+            factors.append(self.gate)
         masks = self.masks or ()
         return [self.scale, self.folded, *factors, *masks, *(self.scaling.parameters if self.scaling else ())]
 
@@ -252,27 +304,13 @@ class Adapter(nn.Module):
         columns = [update for update, rank in enumerate(self.ranks) for _ in range(rank)]
         return torch.tensor(columns, dtype=torch.int64, device=self.scale.device)
 
-    def check_growth(self, rank: int) -> None:
-        """Check that `grow` can append an update of this rank.
+    def check_growth(self, rank: int, *, largest: int | None = None) -> None:
+        """Check that `grow` can append an update of this rank, at most `largest`; None: the smaller width.
 
         Raises:
             AdapterError: an update is still live, or the rank is out of range.
         """
-        largest = min(self.in_features, self.out_features)
-        if self.live:
-            raise AdapterError(
-                "adapter.grow",
-                expected="no live update",
-                got="the newest update still learns",
-                next_step="call freeze() at the end of a task",
-            )
-        if not 1 <= rank <= largest:
-            raise AdapterError(
-                "adapter.grow, rank",
-                expected=f"1 to {largest}, the width of the projection",
-                got=str(rank),
-                next_step=f"choose a rank of at most {largest}",
-            )
+        check_growth(rank, largest or min(self.in_features, self.out_features), live=self.live)
 
     def _append(self, up: Tensor, down: Tensor) -> None:
         self.up_stack = torch.cat([self.up_stack, up.to(self.up_stack)], dim=1)
@@ -280,32 +318,14 @@ class Adapter(nn.Module):
         self.scale = torch.cat([self.scale, self.scale.new_ones(down.shape[0])])
         self.ranks.append(down.shape[0])
 
-    def _check_down(self, rank: int, down: Tensor) -> None:
-        if tuple(down.shape) != (rank, self.in_features):
-            raise AdapterError(
-                "adapter.grow, down",
-                expected=f"shape {(rank, self.in_features)}",
-                got=f"shape {tuple(down.shape)}",
-                next_step="design one row for each rank, as wide as the projection's input",
-            )
-
-    def _check_past(self, verb: str, *, there: bool) -> None:
-        if self.live or not there:
-            raise AdapterError(
-                f"adapter.{verb}",
-                expected="past updates and none that is live",
-                got="the newest update still learns" if self.live else "no update",
-                next_step="grow an update, and call freeze() at the end of its task; then this",
-            )
-
-    def _make_live(self, *, down_learns: bool) -> None:
+    def _make_live(self, *, down_learns: bool, up_learns: bool) -> None:
         rank = self.ranks[-1]
         self.down = nn.Parameter(self.down_stack[-rank:].clone(), requires_grad=down_learns)
-        self.up = nn.Parameter(self.up_stack[:, -rank:].clone())
+        self.up = nn.Parameter(self.up_stack[:, -rank:].clone(), requires_grad=up_learns)
 
     def _drop_live(self) -> None:
-        self.register_parameter("down", None)
-        self.register_parameter("up", None)
+        for name in ("down", "up", "gate"):
+            self.register_parameter(name, None)
         self.masks = None
 
     @torch.no_grad()

@@ -50,7 +50,12 @@ class APER:
     def traits(self) -> Traits:
         """What the first task taught stays, and so do the means; both kinds of features take a pass each."""
         both = self.features == "both"
-        return Traits(head="cosine", merges_exactly=not both, inference_passes=2 if both else 1)
+        return Traits(
+            head="cosine",
+            merges_exactly=not both,
+            inference_passes=2 if both else 1,
+            rank_policies=("energy", "gated_l1"),
+        )
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Let an update and the head learn the first task; after it nothing learns."""

@@ -101,7 +101,7 @@ class InfLoRA:
     @property
     def traits(self) -> Traits:
         """A new update starts at zero, and nothing that is past is touched: the default promises hold."""
-        return Traits()
+        return Traits(rank_policies=("energy", "gated_l1"))
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Design `down` of a new update from the task's images; only its `up` and the new head rows learn."""

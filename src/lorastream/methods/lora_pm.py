@@ -82,7 +82,7 @@ class LoRAPM:
     @property
     def traits(self) -> Traits:
         """What was merged and past head rows stay as they are, and a new update begins as zero."""
-        return Traits()
+        return Traits(rank_policies=("energy", "gated_l1"))
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Let a new update learn, perturbed from the first step on."""

@@ -94,8 +94,11 @@ class LoRASum:
 
     @property
     def traits(self) -> Traits:
-        """Past updates and head rows stay as they are, whatever the penalty, and a new update begins as zero."""
-        return Traits()
+        """Past updates and head rows stay as they are, whatever the penalty, and a new update begins as zero.
+
+        The penalties are of the factors, which are the update only where no gate stands between them.
+        """
+        return Traits(rank_policies=("energy",) if self.weight else ("energy", "gated_l1"))
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Append a live update to every projection; past ones stay frozen."""

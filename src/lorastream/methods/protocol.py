@@ -20,6 +20,10 @@ SETTINGS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_na
 Projection = Literal["query", "key", "value", "attention_output", "mlp_in", "mlp_out"]
 
 
+RankPolicy = Literal["energy", "gated_l1"]
+"""What may choose how many ranks a task's update has; the formulas are in `training.ranks`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traits:
     """What a method promises; the law tests read these, never its name.
@@ -33,6 +37,8 @@ class Traits:
         merges_exactly: the merged model is the plain backbone and gives the same logits.
         inference_passes: forward passes of the backbone for one prediction.
         head: the head it needs; where it is `linear`, another whose rows learn may stand in (`training.head`).
+        rank_policies: what may choose the ranks of a task's update once it is learnt (`training.ranks`); none where the
+            same update learns on, or the ranks are the method's own.
     """
 
     exemplar_free: bool = True
@@ -43,6 +49,7 @@ class Traits:
     merges_exactly: bool = True
     inference_passes: int = 1
     head: HeadKind = "linear"
+    rank_policies: tuple[RankPolicy, ...] = ()
 
 
 @runtime_checkable

@@ -56,7 +56,12 @@ class RanPAC:
     def traits(self) -> Traits:
         """The regression weighs all classes anew after every task."""
         head = "truncated" if self.solver == "truncated_svd" else "ridge"
-        return Traits(gradient_free=not self.first_task_lora, keeps_past_parameters_fixed=False, head=head)
+        return Traits(
+            gradient_free=not self.first_task_lora,
+            keeps_past_parameters_fixed=False,
+            head=head,
+            rank_policies=("energy", "gated_l1") if self.first_task_lora else (),
+        )
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Draw the random features at the first task, and let an update learn it where one is asked for."""

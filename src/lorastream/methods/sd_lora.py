@@ -157,8 +157,14 @@ class SDLoRA:
 
     @property
     def traits(self) -> Traits:
-        """The model goes on where it ended only where magnitudes are carried and the new update starts at zero."""
-        return Traits(starts_where_it_ended=self.carry_magnitudes and not self.normalise_current)
+        """The model goes on where it ended only where magnitudes are carried and the new update starts at zero.
+
+        A gate would change the norm that the current update is divided by.
+        """
+        return Traits(
+            starts_where_it_ended=self.carry_magnitudes and not self.normalise_current,
+            rank_policies=("energy",) if self.normalise_current else ("energy", "gated_l1"),
+        )
 
     def before_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Append a live update; give every update a magnitude that learns."""

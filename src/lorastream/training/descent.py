@@ -23,6 +23,7 @@ from lorastream.training.hooks import hook, parameter_groups
 from lorastream.training.interruption import Postponed
 from lorastream.training.optimiser import build_optimiser, lr_factor, set_lr
 from lorastream.training.penalties import Penalties
+from lorastream.training.ranks import Ranks
 from lorastream.training.resume import Keeper, Progress, lay_over, packed, scaler_facts
 from lorastream.training.running import Running
 from lorastream.training.running_mean import settle_on_mean, take_in
@@ -52,10 +53,11 @@ class Descent:
         listen: Listener,
         keeper: Keeper | None = None,
         penalties: Penalties | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model, self.method, self.task = model, method, task
         self.settings, self.accelerator, self.listen, self.keeper = settings, accelerator, listen, keeper
-        self.penalties = penalties
+        self.penalties, self.ranks = penalties, ranks
         self.steps_per_epoch = task.train.n_batches(settings.batch_size)
         self.alone = accelerator.num_processes == 1
         found = keeper.progress if keeper else None
@@ -138,6 +140,8 @@ class Descent:
         if self.settings.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         self.optimiser.step()
+        if self.ranks is not None:
+            self.ranks.after_step(self.optimiser)
         hook(self.method, "after_step")(self.model, self.task)
         if self.settings.average is not None:
             take_in(self.carried, self.parameters, self.settings.average)

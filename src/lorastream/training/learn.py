@@ -20,7 +20,8 @@ from lorastream.training.device import peak_memory_bytes, reset_peak_memory
 from lorastream.training.events import EpochDone, Listener, TaskLearnt, nobody
 from lorastream.training.hooks import hook
 from lorastream.training.penalties import penalties_of
-from lorastream.training.requirements import check_compiler, check_described, check_head_kept
+from lorastream.training.ranks import ranks_of
+from lorastream.training.requirements import check_compiler, check_described, check_head_kept, check_ranks
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
 from lorastream.training.settle import align, features_before, settle
@@ -78,10 +79,12 @@ def learn(
     Raises:
         RunError: the loss is not finite, or memory does not suffice for one image at a time.
         DataError: a class is known already.
-        RecipeError: the head is to be aligned and cannot be, or there is no compiler where one is asked for.
+        RecipeError: the head is to be aligned and cannot be, the method's ranks are not to be chosen, or there is no
+            compiler where one is asked for.
     """
     begun = time.perf_counter()
     check_head_kept(settings, model)
+    check_ranks(settings, method, type(method).__name__)
     if settings.alignment is not None:
         check_described(model, task)
     reset_peak_memory(model.device)
@@ -97,14 +100,19 @@ def learn(
     before = features_before(model, task, settings)
     penalties = penalties_of(model, method, task, settings.penalties, before)
     method.before_task(model, task)
-    descent = Descent(model, method, task, settings, accelerator, listen, keeper, penalties)
+    ranks = ranks_of(model, settings.ranks)
+    descent = Descent(model, method, task, settings, accelerator, listen, keeper, penalties, ranks)
     learning = 0
     if not method.traits.gradient_free and settings.epochs:
         learning = sum(p.numel() for p in [*model.learning(), *learnt_parameters(method)])
     if learning:
         with penalties or nullcontext():
             descent.run()
+    if ranks is not None:
+        ranks.settle()
     method.after_task(model, task)
+    if ranks is not None:
+        ranks.delete()
     features = features_by_class(model.passes(task.train), task.classes) if settings.alignment is not None else []
     settle(model, task, labels, features)
     figures: dict[str, Any] = {}
@@ -120,6 +128,6 @@ def learn(
         trainable_parameters=learning,
         stored_bytes=model.stored_bytes() + sum(t.nbytes for t in learnt_state(method).values()),
         epochs=tuple(descent.progress.epochs),
-        figures={**hook(method, "figures")(model), **figures},
+        figures={**hook(method, "figures")(model), **figures, **(ranks.figures() if ranks else {})},
         notes=tuple(descent.progress.notes),
     )

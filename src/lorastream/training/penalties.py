@@ -9,6 +9,9 @@ of K old classes (`model.statistics`), and means over the images x of a batch:
   networks make of a patch, at unit length, and φ the angle of p to the class token   (MACIL, ICML 2025; DGS, CVPR 2026)
 - `covariance`, weight 1 in the source: 1/n sum over pairs of images of one class of |δ(f, f̃) - δ(g, g̃)|, δ the
   Mahalanobis distance at unit length under the class's covariance of g: see `training.pairs`   (MACIL)
+- `logits`, weight 0.25 and temperature T = 2 in the source: T² mean_x KL(softmax(b(x)/T) ‖ softmax(a(x)/T)), with a the
+  logits of the old classes that the learning head gives to f, and b those that the head as it was gives to g
+  (E2-LoRA, ICML 2026; Hinton et al., arXiv 1503.02531)
 
 g needs a second forward pass, without gradients. It is the network as it was, with all updates merged; the tensors
 that no method changes are shared with it, so it takes the memory of the adapted weights alone, for as long as the task
@@ -18,8 +21,9 @@ lasts. Where all weights are 0, nothing is made and nothing is computed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -30,11 +34,15 @@ from torch import Tensor, nn
 from lorastream.backbones.patch_tokens import PatchTokens
 from lorastream.data.task import Batch, Task
 from lorastream.errors import RecipeError
+from lorastream.heads.kinds import Head
 from lorastream.linalg.feature_changes import patch_change
 from lorastream.methods.protocol import Method
 from lorastream.model import IncrementalClassifier
 from lorastream.training.pairs import Pairs
 from lorastream.training.settings import PenaltySettings
+
+Answer = Callable[[Tensor], Tensor]
+"""From features `[n, d]` to the logits of the old classes `[n, K]`."""
 
 
 class Penalties:
@@ -46,6 +54,8 @@ class Penalties:
         settings: the weights.
         tokens: of the network that learns and of the one before; none but for `patches`.
         pairs: only for `covariance`.
+        answers: from features to the logits of the old classes, `[n, K]`: as it was, and as it learns; None where no
+            logits are held.
     """
 
     def __init__(
@@ -56,8 +66,9 @@ class Penalties:
         *,
         tokens: Sequence[PatchTokens] = (),
         pairs: Pairs | None = None,
+        answers: tuple[Answer, Answer] | None = None,
     ) -> None:
-        self.previous, self.settings = previous, settings
+        self.previous, self.settings, self.answers = previous, settings, answers
         self.means = F.normalize(means, dim=1)
         self.tokens, self.pairs = tokens, pairs
         self._open = ExitStack()
@@ -99,6 +110,9 @@ class Penalties:
                 found = found + self.settings.patches * patch_change(now.float(), was.float(), class_token.float())
             if self.pairs is not None:
                 found = found + self.settings.covariance * self.pairs.change(part, after, before)
+            if self.answers is not None:
+                answered, answers = (answer(f) for answer, f in zip(self.answers, (before, after), strict=True))
+                found = found + self.settings.logits * _divergence(answered, answers, self.settings.temperature)
         return found
 
     def _cosines(self, features: Tensor) -> Tensor:
@@ -124,7 +138,8 @@ def penalties_of(
     Raises:
         RecipeError: the backbone's weights are shared out over several processes, or it has no patch tokens.
     """
-    if len(model.task_sizes) < 2 or not any(settings.model_dump().values()):  # noqa: PLR2004 (the first and one more)
+    weights = settings.model_dump(exclude={"temperature"}).values()
+    if len(model.task_sizes) < 2 or not any(weights):  # noqa: PLR2004 (the first and one more)
         return None
     if model.backbone.sharded:
         raise RecipeError(
@@ -145,4 +160,23 @@ def penalties_of(
         settings,
         tokens=tokens,
         pairs=Pairs(features, task.first_class, model.device) if settings.covariance else None,
+        answers=_answers(model) if settings.logits else None,
     )
+
+
+def _answers(model: IncrementalClassifier) -> tuple[Answer, Answer]:
+    """Return the answers of the head as it is now, and of the one that is going to learn."""
+    known = model.n_classes - model.task_sizes[-1]
+    kept = copy.deepcopy(model.head).requires_grad_(requires_grad=False)
+    return partial(_of_old_classes, kept, known), partial(_of_old_classes, model.head, known)
+
+
+def _of_old_classes(head: Head, known: int, features: Tensor) -> Tensor:
+    # Not `head(...)`: others listen for what the head is called with, and this is no answer of theirs.
+    return head.forward(features, learning=True)[:, :known].float()
+
+
+def _divergence(before: Tensor, after: Tensor, temperature: float) -> Tensor:
+    """Return T² times the mean divergence of softened answers `after [n, K]` from those `before`."""
+    now, then = (F.log_softmax(logits / temperature, dim=1) for logits in (after, before))
+    return temperature**2 * F.kl_div(now, then, reduction="batchmean", log_target=True)

@@ -37,6 +37,33 @@ def check_head(settings: TrainingSettings, method: Method, name: str) -> None:
         _check_rows("training.head", "in whose place another may learn", method, name)
 
 
+def check_answers(settings: TrainingSettings, method: Method, name: str) -> None:
+    """See that the answers of old classes can be held where the settings say so.
+
+    Raises:
+        RecipeError: the method's head has no rows that learn, so there are no answers to hold while it learns.
+    """
+    if settings.penalties.logits:
+        _check_rows("training.penalties.logits", "whose answers can be held while the features learn", method, name)
+
+
+def check_ranks(settings: TrainingSettings, method: Method, name: str) -> None:
+    """See that the ranks of a method's updates may be chosen as the settings say.
+
+    Raises:
+        RecipeError: they may not.
+    """
+    if settings.ranks is None or settings.ranks.policy in method.traits.rank_policies:
+        return
+    allowed = " or ".join(method.traits.rank_policies)
+    raise RecipeError(
+        "training.ranks.policy",
+        expected=f"{allowed} for {name}" if allowed else "a method whose updates are finished with their task",
+        got=settings.ranks.policy if allowed else f"{name}, whose ranks are its own or go on learning",
+        next_step=f'write policy = "{method.traits.rank_policies[0]}"' if allowed else "leave training.ranks out",
+    )
+
+
 def _check_rows(setting: str, why: str, method: Method, name: str) -> None:
     """Refuse a setting for a method whose head has no rows that learn."""
     if method.traits.head != "linear":
@@ -111,7 +138,7 @@ def check_fits(method: Method, backbone: Backbone) -> None:
     Raises:
         MethodError: it has no such projection, or the rank is above its width.
     """
-    targets, rank = getattr(method, "targets", ()), getattr(method, "rank", 1)
+    targets, rank = getattr(method, "targets", ()), getattr(method, "rank", None) or 1
     if not targets:
         return
     largest, asked = backbone.largest_rank(targets), max(rank) if isinstance(rank, tuple) else rank

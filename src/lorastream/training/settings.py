@@ -122,6 +122,34 @@ class PenaltySettings(_Table):
         ge=0,
         description="weight of the change of distances between images of a class, in units of its spread (MACIL 1)",
     )
+    logits: float = Field(
+        default=0.0, ge=0, description="weight of the divergence of the old classes' answers (E2-LoRA 0.25)"
+    )
+    temperature: float = Field(
+        default=2.0, gt=0, description="what those answers' logits are divided by before the softmax (E2-LoRA 2)"
+    )
+
+
+class RankSettings(_Table):
+    """What chooses the ranks of a task's update once it is learnt; the formulas are in `training.ranks`."""
+
+    policy: Literal["energy", "gated_l1"] = Field(
+        description="the fewest ranks that hold a share of the update's energy; or those whose gate an L1 penalty "
+        "has not shrunk to 0 (SoRA)"
+    )
+    share: float | None = Field(
+        default=None, gt=0, le=1, description="share of the energy that is kept by energy; None: 0.99"
+    )
+    penalty: float | None = Field(
+        default=None, gt=0, description="weight of the L1 penalty on the gates of gated_l1 (SoRA 10); None: 1"
+    )
+
+    def _faults(self) -> Sequence[Fault]:
+        own, other = ("share", "penalty") if self.policy == "energy" else ("penalty", "share")
+        if getattr(self, other) is None:
+            return []
+        expected, got = f'{own} with policy = "{self.policy}"', other
+        return [Fault(f"training.ranks.{other}", expected, got, f"write {own}, or leave {other} out")]
 
 
 class TrainingSettings(_Table):
@@ -173,6 +201,9 @@ class TrainingSettings(_Table):
     )
     penalties: PenaltySettings = Field(
         default=PenaltySettings(), description="what is added to the method's loss from the second task on"
+    )
+    ranks: RankSettings | None = Field(
+        default=None, description="what chooses the ranks of a task's update, for methods that allow it; None: rank"
     )
     alignment: AlignmentSettings | None = Field(
         default=None, description="classifier alignment after every task, for any method with a linear head; None: none"
@@ -231,6 +262,10 @@ def _training_faults(training: TrainingSettings) -> Sequence[Fault]:
         expected, got = "passes that are not compiled, whose patch tokens can be looked at", "training.compile = true"
         step = "leave training.compile or training.penalties.patches out"
         faults.append(Fault("training.penalties.patches", expected, got, step))
+    if training.average is not None and training.ranks is not None and training.ranks.policy == "gated_l1":
+        expected, got = "gates of the last step, of which some are 0", "a running mean, in which none are"
+        step = 'leave training.average out, or write training.ranks.policy = "energy"'
+        faults.append(Fault("training.ranks.policy", expected, got, step))
     if training.milestones and training.schedule != "multistep":
         faults.append(
             Fault(
