@@ -32,6 +32,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"threshold": 0.97, "tasks": 3, "energy": "eigenvalues"},
         {"memory": "plain", "blocks": 1, "row_scale": 1.0, "augmented_statistics": False, "first_task": "reached"},
     ],
+    "energy_lora": [{"rank": 4, "energy": 0.9, "centred": False, "targets": ("query", "value")}],
     "lora_sum": [
         {"penalty": "orthogonal", "overlap": "squared"},
         {"penalty": "fisher", "weight": 10.0, "decay": 0.5, "fisher_labels": "model"},

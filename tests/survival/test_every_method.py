@@ -94,10 +94,13 @@ ALL_THAT_IS_CARRIED = (
     *("training.alignment.epochs=1", "training.penalties.angle=0.1", "training.clip_norm=1.0"),
 )
 """Settings by which steps hand on, or draw, more than by default."""
+GATES = ("training.ranks.policy=gated_l1", "training.ranks.penalty=20.0", "training.penalties.logits=0.5")
+"""Settings by which more learns than by default, and is gone when the task ends."""
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [*((name, ()) for name in methods.names()), ("sd_lora", ALL_THAT_IS_CARRIED)]
+    ("name", "changes"),
+    [*((name, ()) for name in methods.names()), ("sd_lora", ALL_THAT_IS_CARRIED), ("sd_lora", GATES)],
 )
 def test_stopped_between_any_two_file_operations_it_ends_with_the_same_bytes(
     name: str,

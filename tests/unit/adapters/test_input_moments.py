@@ -77,3 +77,11 @@ def test_merged_adapters_have_no_layers_to_look_into(adapters: Adapters) -> None
     adapters.merge()
     with pytest.raises(AdapterError, match="not merged"), InputMoments(adapters):
         pass
+
+
+def test_centred_they_are_the_covariance(network: nn.Sequential, adapters: Adapters, batches: list[Tensor]) -> None:
+    with InputMoments(adapters, centred=True) as moments:
+        for batch in batches:
+            network(batch + 3)
+    rows = torch.cat(batches).flatten(end_dim=1)
+    torch.testing.assert_close(moments.mean()["0"], torch.cov(rows.mT, correction=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,48 @@ def test_distillation_by_hand() -> None:
     assert float(made(_part(images), features)) == pytest.approx(0.5 * 4 / 4)
 
 
+def test_held_answers_by_hand() -> None:
+    """At T = 2 logits [2 log 3, 0] are answers [3/4, 1/4], and [0, 0] are [1/2, 1/2]; a third class is no old one."""
+    settings = PenaltySettings(logits=0.25, temperature=2.0)
+    answers = (lambda features: features, lambda features: features)
+    made = Penalties(_Fixed(), torch.empty(0, 2), settings, answers)
+    then, now = torch.tensor([[2 * math.log(3), 0], [1, 1]]), torch.tensor([[0.0, 0], [5, 5]])
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert float(made(then, now)) == pytest.approx(0.25 * 4 * divergence / 2)
+
+
+def test_answers_are_those_of_the_head_as_it_was_and_as_it_learns(
+    tiny_backbone: Callable[[], Backbone], synthetic_stream: Callable[..., Stream], pixels: Tensor
+) -> None:
+    stream = synthetic_stream(images=6)
+    learner = _learner(tiny_backbone(), "sequential_lora", alignment=None)
+    learner.learn(stream[0])
+    model = learner.model
+    with torch.no_grad():
+        before = model(pixels)
+    model.grow(stream[1].class_names)
+    found = penalties_of(model, learner.method, PenaltySettings(logits=1.0))
+    assert found is not None
+    assert found.answers is not None
+    learner.method.before_task(model, stream[1])
+    heard: list[object] = []
+    watch = model.head.register_forward_hook(lambda *given: heard.append(given))
+    features = model.features(pixels).detach()
+    assert float(found(pixels, features).detach()) == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        for weight in model.head.weights:
+            weight.add_(torch.eye(*weight.shape))
+    then, now = (answer(features) for answer in found.answers)
+    torch.testing.assert_close(then, before, atol=1e-5, rtol=1e-5)
+    watch.remove()
+    assert heard == []
+    torch.testing.assert_close(now, model(pixels)[:, :2], atol=1e-5, rtol=1e-5)
+    assert (now - then).abs().max() > 1e-2
+    loss = found(pixels, model.features(pixels))
+    (gradient,) = torch.autograd.grad(loss, [model.head.weights[0]])
+    assert gradient.abs().max() > 0
+
+
 def test_features_that_stayed_cost_nothing_and_longer_ones_no_angle() -> None:
     images = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     made = _penalties(torch.eye(4), angle=10.0, distillation=1.0)
@@ -88,7 +131,7 @@ def test_the_previous_network_is_the_one_that_the_last_task_ended_with(
     assert shared == 0 if method == "finetune" else shared > 0.5 * total
 
 
-@pytest.mark.parametrize(("penalty", "heavy"), [("angle", 20.0), ("distillation", 5.0)])
+@pytest.mark.parametrize(("penalty", "heavy"), [("angle", 20.0), ("distillation", 5.0), ("logits", 5.0)])
 def test_a_heavy_penalty_holds_the_features(
     penalty: str,
     heavy: float,

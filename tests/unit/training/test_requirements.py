@@ -10,7 +10,7 @@ import pytest
 from lorastream import methods
 from lorastream.backbones.backbone import Backbone
 from lorastream.errors import MethodError, RecipeError
-from lorastream.training.requirements import check_alignable, check_fits
+from lorastream.training.requirements import check_alignable, check_fits, check_penalties, check_ranks
 from lorastream.training.settings import TrainingSettings
 
 
@@ -45,3 +45,38 @@ def test_heads_without_rows_are_not_aligned() -> None:
     check_alignable(TrainingSettings(), methods.build("prototypes", {}), "prototypes")
     with pytest.raises(RecipeError, match="prototypes, which has a prototype head"):
         check_alignable(aligned, methods.build("prototypes", {}), "prototypes")
+
+
+def test_without_rows_there_are_no_answers_to_hold() -> None:
+    held = TrainingSettings.model_validate({"penalties": {"logits": 0.25}})
+    check_penalties(held, methods.build("sd_lora", {}), "sd_lora")
+    check_penalties(TrainingSettings(), methods.build("ran_pac", {}), "ran_pac")
+    with pytest.raises(RecipeError, match=r"(?s)training\.penalties\.logits.*ran_pac, which has a ridge head"):
+        check_penalties(held, methods.build("ran_pac", {}), "ran_pac")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        (
+            "sequential_lora",
+            {},
+            r"sequential_lora, whose ranks are its own or go on.*leave training\.ranks out",
+        ),
+        ("energy_lora", {}, "energy_lora, whose ranks are its own"),
+        ("ran_pac", {}, "finished with their task"),
+        ("o_lora", {}, r'energy for o_lora.*gated_l1.*policy = "energy"'),
+        ("sd_lora", {"normalise_current": True}, "energy for sd_lora"),
+    ],
+)
+def test_ranks_that_are_not_to_be_chosen_are_refused(name: str, options: dict[str, Any], says: str) -> None:
+    gated = TrainingSettings.model_validate({"ranks": {"policy": "gated_l1"}})
+    with pytest.raises(RecipeError, match=rf"(?s)training\.ranks\.policy.*{says}"):
+        check_ranks(gated, methods.build(name, options), name)
+
+
+def test_ranks_that_may_be_chosen_are() -> None:
+    for policy in ("energy", "gated_l1"):
+        settings = TrainingSettings.model_validate({"ranks": {"policy": policy}})
+        check_ranks(settings, methods.build("sd_lora", {}), "sd_lora")
+        check_ranks(settings, methods.build("ran_pac_lora", {}), "ran_pac_lora")

@@ -56,6 +56,12 @@ def test_a_value_out_of_range_is_refused_by_its_key(key: str, value: Any) -> Non
         ({"schedule": "multistep"}, r"milestones = \[10, 15\]"),
         ({"schedule": "multistep", "milestones": [15, 10, 15]}, r"milestones = \[10, 15\]"),
         ({"batch_size": 4, "accumulation": 5}, "at most batch_size = 4 micro-batches"),
+        ({"ranks": {"policy": "energy", "penalty": 1.0}}, r"(?s)training\.ranks\.penalty.*share.*leave penalty out"),
+        ({"ranks": {"policy": "gated_l1", "share": 0.9}}, r"(?s)training\.ranks\.share.*penalty.*leave share out"),
+        (
+            {"ranks": {"policy": "gated_l1"}, "average": 0.9},
+            r"(?s)ranks\.policy.*leave training\.average out",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_what_would(given: dict[str, Any], message: str) -> None:
