@@ -66,7 +66,7 @@ def test_it_tells_what_it_kept_and_saved_merged_and_taught_on_it_answers_alike(
     assert max(kept) <= 4
     for adapter in learner.model.adapters:
         assert not adapter.live
-        assert adapter.gate is None
+        assert adapter.rank_gate is None
         for up, down in adapter.factors():
             assert up.shape[1] <= 4
             assert up.shape[1] == 1 or (up.any(dim=0) & down.any(dim=1)).all()

@@ -46,7 +46,7 @@ class Adapter(nn.Module):
         folded: `[out, in]`, the sum of the updates that are no longer told apart; `[0, in]` where there is none.
         down: `[rank, in]`, the live update's; None between tasks. It learns unless it was given to `grow`.
         up: `[out, rank]`, likewise.
-        gate: `[rank]`, what the columns of the live update are multiplied by besides; None where there is none.
+        rank_gate: `[rank]`, what the columns of the live update are multiplied by besides; None where there is none.
         ranks: the rank of every update, in order of arrival; 0 where an update was dropped and its place kept.
         scaling: what computes the scale while magnitudes learn; None where it is constant.
         masks: what the live update's input `[in]` and output `[out]` are multiplied by; None without dropout.
@@ -67,7 +67,7 @@ class Adapter(nn.Module):
         self.register_buffer("folded", like.new_empty(0, in_features))
         self.down: nn.Parameter | None
         self.up: nn.Parameter | None
-        self.gate: nn.Parameter | None
+        self.rank_gate: nn.Parameter | None
         self._drop_live()
         self.ranks: list[int] = []
         self.scaling: ColumnScaling | None = None
@@ -244,17 +244,17 @@ class Adapter(nn.Module):
         check_past("thaw", there=bool(self.ranks), live=self.live)
         self._make_live(down_learns=True, up_learns=True)
 
-    def open_gate(self) -> None:
+    def open_rank_gate(self) -> None:
         """Multiply every column of the live update by a number of its own that learns, 1 at the start."""
         if self.up is not None:
-            self.gate = nn.Parameter(self.up.new_ones(self.ranks[-1]).detach())
+            self.rank_gate = nn.Parameter(self.up.new_ones(self.ranks[-1]).detach())
 
-    def close_gate(self) -> None:
+    def close_rank_gate(self) -> None:
         """Put the gate into `up` and take it off: what the network computes stays the same but for rounding."""
-        if self.up is not None and self.gate is not None:
+        if self.up is not None and self.rank_gate is not None:
             with torch.no_grad():
-                self.up.mul_(self.gate)
-        self.gate = None
+                self.up.mul_(self.rank_gate)
+        self.rank_gate = None
 
     def clear(self) -> None:
         """Drop all updates: the projection is the pretrained one again."""
@@ -264,10 +264,10 @@ class Adapter(nn.Module):
     def column_scale(self) -> Tensor:
         """Return `[R]`, the scale of every column as it is in force now; differentiable where magnitudes learn."""
         scale = self.scale if self.scaling is None else self.scaling(self)
-        if self.gate is None:
+        if self.rank_gate is None:
             return scale
-        past = len(scale) - len(self.gate)
-        return torch.cat([scale[:past], scale[past:] * self.gate])
+        past = len(scale) - len(self.rank_gate)
+        return torch.cat([scale[:past], scale[past:] * self.rank_gate])
 
     def compose(self, weight: Tensor, scale: Tensor, *, out: Tensor) -> None:
         """Write `weight + folded + up diag(scale) down` into `out`, without gradients.
@@ -294,8 +294,8 @@ class Adapter(nn.Module):
         factors = [self.down_stack, self.up_stack]
         if self.down is not None and self.up is not None:
             factors = [self.down, self.up]
-        if self.gate is not None:
-            factors.append(self.gate)
+        if self.rank_gate is not None:
+            factors.append(self.rank_gate)
         masks = self.masks or ()
         return [self.scale, self.folded, *factors, *masks, *(self.scaling.parameters if self.scaling else ())]
 
@@ -324,7 +324,7 @@ class Adapter(nn.Module):
         self.up = nn.Parameter(self.up_stack[:, -rank:].clone(), requires_grad=up_learns)
 
     def _drop_live(self) -> None:
-        for name in ("down", "up", "gate"):
+        for name in ("down", "up", "rank_gate"):
             self.register_parameter(name, None)
         self.masks = None
 

@@ -51,7 +51,7 @@ class Ranks:
         self.kept: dict[str, int] = {}
         if settings.policy == "gated_l1":
             for adapter in adapters:
-                adapter.open_gate()
+                adapter.open_rank_gate()
 
     def after_step(self, optimiser: torch.optim.Optimizer) -> None:
         """Shrink the gates after an optimiser step."""
@@ -59,8 +59,8 @@ class Ranks:
         penalty = PENALTY if self.settings.penalty is None else self.settings.penalty
         with torch.no_grad():
             for adapter in self.adapters:
-                if adapter.gate is not None:
-                    adapter.gate.copy_(F.softshrink(adapter.gate, rates[id(adapter.gate)] * penalty))
+                if adapter.rank_gate is not None:
+                    adapter.rank_gate.copy_(F.softshrink(adapter.rank_gate, rates[id(adapter.rank_gate)] * penalty))
 
     def settle(self) -> None:
         """Set the ranks that are not kept to zero, once the task is learnt and before the method settles it."""
@@ -69,7 +69,7 @@ class Ranks:
             if self.settings.policy == "energy":
                 _cut(adapter, share)
             else:
-                adapter.close_gate()
+                adapter.close_rank_gate()
             self.kept[name] = max(1, int(_live_ranks(adapter).sum()))
 
     def delete(self) -> None:

@@ -104,10 +104,10 @@ def test_gradcheck_of_gates_and_of_a_down_alone(
     layer = _layer(generator, past, live, designed=designed)
     adapter = layer.adapters["all"]
     assert isinstance(adapter, Adapter)
-    adapter.open_gate()
-    assert adapter.gate is not None
+    adapter.open_rank_gate()
+    assert adapter.rank_gate is not None
     with torch.no_grad():
-        adapter.gate.copy_(torch.linspace(-0.5, 1.5, live))
+        adapter.rank_gate.copy_(torch.linspace(-0.5, 1.5, live))
         if adapter.down is not None:
             adapter.down.add_(0.1)
     names = [name for name, p in layer.named_parameters() if p.requires_grad]
@@ -128,17 +128,17 @@ def test_a_gate_begins_at_one_counts_at_once_and_goes_into_up(generator: torch.G
     assert isinstance(adapter, Adapter)
     rows = torch.randn(3, 6, generator=generator, dtype=torch.float64)
     before = layer(rows)
-    adapter.open_gate()
+    adapter.open_rank_gate()
     assert torch.equal(layer(rows), before)
-    assert adapter.gate is not None
+    assert adapter.rank_gate is not None
     assert adapter.up is not None
     first_up = adapter.up.detach().clone()
     with torch.no_grad():
-        adapter.gate.copy_(torch.tensor([0.0, 3.0]))
+        adapter.rank_gate.copy_(torch.tensor([0.0, 3.0]))
     gated = layer(rows)
     assert not torch.equal(gated, before)
-    adapter.close_gate()
-    assert adapter.gate is None
+    adapter.close_rank_gate()
+    assert adapter.rank_gate is None
     torch.testing.assert_close(adapter.up.detach(), first_up * torch.tensor([0.0, 3.0]))
     torch.testing.assert_close(layer(rows), gated)
     adapter.freeze()

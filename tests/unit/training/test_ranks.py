@@ -74,16 +74,16 @@ def test_gates_shrink_by_rate_times_penalty_and_no_further_than_zero_by_hand() -
     adapters = _adapters(4)
     (adapter,) = adapters
     chosen = Ranks(adapters, RankSettings(policy="gated_l1", penalty=2.0))
-    assert adapter.gate is not None
-    assert adapter.gate.tolist() == [1, 1, 1, 1]
+    assert adapter.rank_gate is not None
+    assert adapter.rank_gate.tolist() == [1, 1, 1, 1]
     with torch.no_grad():
-        adapter.gate.copy_(torch.tensor([1.0, -0.5, 0.15, -0.1]))
-    groups = [{"params": [adapter.up, adapter.down], "lr": 7.0}, {"params": [adapter.gate], "lr": 0.1}]
+        adapter.rank_gate.copy_(torch.tensor([1.0, -0.5, 0.15, -0.1]))
+    groups = [{"params": [adapter.up, adapter.down], "lr": 7.0}, {"params": [adapter.rank_gate], "lr": 0.1}]
     chosen.after_step(torch.optim.SGD(groups))
-    torch.testing.assert_close(adapter.gate.detach(), torch.tensor([0.8, -0.3, 0, 0], dtype=torch.float64))
+    torch.testing.assert_close(adapter.rank_gate.detach(), torch.tensor([0.8, -0.3, 0, 0], dtype=torch.float64))
     before = adapter.delta()
     chosen.settle()
-    assert adapter.gate is None
+    assert adapter.rank_gate is None
     torch.testing.assert_close(adapter.delta(), before)
     adapters.freeze()
     chosen.delete()
