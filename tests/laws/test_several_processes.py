@@ -30,6 +30,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "dropout": ("sd_lora", {}, {"lora_dropout": 0.3}),
     "no_clipping": ("sd_lora", {}, {"clip_norm": None, "accumulation": 1}),
     "bf16": ("sd_lora", {}, {"precision": "bf16"}),
+    "released": ("energy_lora", {"rank": 3, "energy": 0.8}, {}),
+    "gates": ("sd_lora", {}, {"ranks": {"policy": "gated_l1", "penalty": 30.0}, "penalties": {"logits": 0.25}}),
+    "sharded_gates": ("lora_sum", {}, {"ranks": {"policy": "gated_l1", "penalty": 30.0}, "shard_backbone": True}),
     "sharded": ("sd_lora", {}, {"shard_backbone": True}),
     "sharded_moments": ("inf_lora", {"blocks": 1}, {"shard_backbone": True}),
 }

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lorastream.linalg.signs import signed
+
 Energy = Literal["squared_eigenvalues", "eigenvalues"]
 FirstTask = Literal["below", "reached"]
 Mode = Literal["remove", "retain"]
@@ -130,7 +132,7 @@ def free_spaces(energies: Sequence[Tensor], memories: Sequence[Memory]) -> list[
         rising, vectors = torch.linalg.eigh(torch.stack([inside[layer] for layer in layers]))
         for layer, values, within in zip(layers, rising.clamp(min=0).flip(-1), vectors.flip(-1), strict=True):
             protected, free = frames[layer]
-            found[layer] = FreeSpace(protected=protected, directions=_signed(free @ within), shares=values)
+            found[layer] = FreeSpace(protected=protected, directions=signed(free @ within), shares=values)
     return [found[layer] for layer in range(len(inside))]
 
 
@@ -186,13 +188,3 @@ def _taken(memory: Memory, space: FreeSpace, threshold: float) -> int:
 def _normalised(one: Tensor) -> Tensor:
     """Return the energy as shares of its trace; one that is zero stays so."""
     return one / one.trace().clamp(min=torch.finfo(one.dtype).tiny)
-
-
-def _signed(directions: Tensor) -> Tensor:
-    """Give every column the sign that makes its largest entry positive, the first of them where several are as large.
-
-    An eigenvector has no sign of its own; without this the same run would differ from machine to machine.
-    """
-    size = directions.abs()
-    largest = (size >= size.amax(dim=0) * (1 - 1e-6)).to(torch.uint8).argmax(dim=0)
-    return directions * directions.gather(0, largest[None]).sign()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lorastream.linalg.signs import signed
+
 ROUNDING = 1e-12
 
 
@@ -46,8 +48,8 @@ def order_by_energy(up: Tensor, down: Tensor, moment: Tensor | None = None) -> O
     inside = triangle @ down.double()
     weighed = inside if moment is None else inside @ moment.double()
     rising, vectors = torch.linalg.eigh(weighed @ inside.mT)
-    falling = vectors.flip(-1)
-    return Ordered(up=basis @ falling, down=falling.mT @ inside, energies=rising.flip(-1).clamp(min=0))
+    ordered = signed(basis @ vectors.flip(-1))
+    return Ordered(up=ordered, down=ordered.mT @ basis @ inside, energies=rising.flip(-1).clamp(min=0))
 
 
 def share_before(energies: Tensor) -> Tensor:
