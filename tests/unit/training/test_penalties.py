@@ -51,13 +51,13 @@ def test_distillation_by_hand() -> None:
 
 
 def test_held_answers_by_hand() -> None:
-    """At T = 2 logits [2 log 3, 0] are answers [3/4, 1/4], and [0, 0] are [1/2, 1/2]; a third class is no old one."""
+    """At T = 2 logits [2 log 3, 0] are answers [3/4, 1/4], and [0, 0] are [1/2, 1/2]."""
     settings = PenaltySettings(logits=0.25, temperature=2.0)
     answers = (lambda features: features, lambda features: features)
-    made = Penalties(_Fixed(), torch.empty(0, 2), settings, answers)
+    made = Penalties(_Fixed(), torch.empty(0, 2), settings, answers=answers)
     then, now = torch.tensor([[2 * math.log(3), 0], [1, 1]]), torch.tensor([[0.0, 0], [5, 5]])
     divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
-    assert float(made(then, now)) == pytest.approx(0.25 * 4 * divergence / 2)
+    assert float(made(_part(then), now)) == pytest.approx(0.25 * 4 * divergence / 2)
 
 
 def test_answers_are_those_of_the_head_as_it_was_and_as_it_learns(
@@ -70,14 +70,14 @@ def test_answers_are_those_of_the_head_as_it_was_and_as_it_learns(
     with torch.no_grad():
         before = model(pixels)
     model.grow(stream[1].class_names)
-    found = penalties_of(model, learner.method, PenaltySettings(logits=1.0))
+    found = penalties_of(model, learner.method, stream[1], PenaltySettings(logits=1.0))
     assert found is not None
     assert found.answers is not None
     learner.method.before_task(model, stream[1])
     heard: list[object] = []
     watch = model.head.register_forward_hook(lambda *given: heard.append(given))
     features = model.features(pixels).detach()
-    assert float(found(pixels, features).detach()) == pytest.approx(0, abs=1e-6)
+    assert float(found(_part(pixels), features).detach()) == pytest.approx(0, abs=1e-6)
     with torch.no_grad():
         for weight in model.head.weights:
             weight.add_(torch.eye(*weight.shape))
@@ -87,7 +87,7 @@ def test_answers_are_those_of_the_head_as_it_was_and_as_it_learns(
     assert heard == []
     torch.testing.assert_close(now, model(pixels)[:, :2], atol=1e-5, rtol=1e-5)
     assert (now - then).abs().max() > 1e-2
-    loss = found(pixels, model.features(pixels))
+    loss = found(_part(pixels), model.features(pixels))
     (gradient,) = torch.autograd.grad(loss, [model.head.weights[0]])
     assert gradient.abs().max() > 0
 

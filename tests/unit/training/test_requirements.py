@@ -10,7 +10,7 @@ import pytest
 from lorastream import methods
 from lorastream.backbones.backbone import Backbone
 from lorastream.errors import MethodError, RecipeError
-from lorastream.training.requirements import check_alignable, check_fits, check_penalties, check_ranks
+from lorastream.training.requirements import check_alignable, check_answers, check_fits, check_ranks
 from lorastream.training.settings import TrainingSettings
 
 
@@ -49,10 +49,10 @@ def test_heads_without_rows_are_not_aligned() -> None:
 
 def test_without_rows_there_are_no_answers_to_hold() -> None:
     held = TrainingSettings.model_validate({"penalties": {"logits": 0.25}})
-    check_penalties(held, methods.build("sd_lora", {}), "sd_lora")
-    check_penalties(TrainingSettings(), methods.build("ran_pac", {}), "ran_pac")
+    check_answers(held, methods.build("sd_lora", {}), "sd_lora")
+    check_answers(TrainingSettings(), methods.build("ran_pac", {}), "ran_pac")
     with pytest.raises(RecipeError, match=r"(?s)training\.penalties\.logits.*ran_pac, which has a ridge head"):
-        check_penalties(held, methods.build("ran_pac", {}), "ran_pac")
+        check_answers(held, methods.build("ran_pac", {}), "ran_pac")
 
 
 @pytest.mark.parametrize(
