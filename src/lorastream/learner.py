@@ -93,7 +93,7 @@ class Learner:
         if isinstance(backbone, str):
             backbone = load_backbone(backbone, weights=weights, image_size=image_size)
         check_fits(self.method, backbone)
-        check_penalties(self.training, backbone)
+        check_penalties(self.training, self.method, method, backbone)
         self.randomness = Randomness(seed)
         own = self.training.head
         self.model = IncrementalClassifier(

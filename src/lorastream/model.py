@@ -1,11 +1,11 @@
-"""The thing that is taught, saved, merged and served: backbone + adapters + head."""
+"""The thing that is taught, saved, merged and served: backbone + adapters or prompts + head."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,18 @@ from lorastream import processes
 from lorastream.adapters import Adapters, Target, attach
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.task import Batch, TaskImages
-from lorastream.errors import AdapterError, DataError
+from lorastream.errors import AdapterError, DataError, MethodError
 from lorastream.heads import Calibration, ClassStatistics, load_statistics
 from lorastream.heads.kinds import HEADS, Head, HeadKind
 from lorastream.heads.places import place
+from lorastream.prompts import Chosen, Prompts, load_prompts
 from lorastream.randomness import Randomness
+
+Kind = TypeVar("Kind", bound=Prompts)
 
 
 class IncrementalClassifier(nn.Module):
-    """A frozen backbone, the low-rank updates on its projections, and a head that grows.
+    """A frozen backbone, low-rank updates on its projections or prompts that enter it, and a head that grows.
 
     Args:
         backbone: the encoder.
@@ -37,6 +40,7 @@ class IncrementalClassifier(nn.Module):
         first_blocks: how many blocks take them, counted from the input; None: all.
         pretrained_beside: whether features are those without the updates beside those with them, by two passes. Such a
             model is never merged.
+        prompts: what enters the backbone beside an image, chosen in a pass of its own; None: nothing does.
         autocast: the precision of `passes`, as a context; the loop sets its own.
         statistics: what is kept of every class to align the head by; None unless it is aligned.
         calibration: what makes its answers trustworthy; None before `training.calibrate`, and outdated by `grow`.
@@ -60,11 +64,12 @@ class IncrementalClassifier(nn.Module):
         self.adapted: tuple[str, ...] = ()
         self.first_blocks: int | None = None
         self.pretrained_beside = False
+        self.prompts: Prompts | None = None
         self.autocast: Callable[..., AbstractContextManager[None]] = nullcontext
         self.statistics: ClassStatistics | None = None
         self.calibration: Calibration | None = None
         self._adapters: Adapters | None = None
-        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._compiled: Callable[..., Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -130,6 +135,37 @@ class IncrementalClassifier(nn.Module):
             )
         return self._adapters
 
+    def prompt(self, kind: type[Kind], draw: Callable[[Tensor], Kind]) -> Kind:
+        """Return the model's prompts; draw them where it has none yet.
+
+        Args:
+            kind: that they are of.
+            draw: makes them as wide as and of the type of a tensor `[0, width]`.
+
+        Raises:
+            MethodError: it has prompts of another kind, or the backbone takes none.
+        """
+        if self.prompts is None:
+            self.backbone.check_takes_prompts()
+            weight = next(self.backbone.parameters())
+            self.prompts = draw(weight.new_empty(0, self.backbone.width).detach())
+        return self.prompts_as(kind)
+
+    def prompts_as(self, kind: type[Kind]) -> Kind:
+        """Return the model's prompts.
+
+        Raises:
+            MethodError: it has none, or some of another kind.
+        """
+        if isinstance(self.prompts, kind):
+            return self.prompts
+        raise MethodError(
+            "model.prompts",
+            expected=kind.__name__,
+            got="none yet" if self.prompts is None else type(self.prompts).__name__,
+            next_step="teach a model with the method that it was begun with",
+        )
+
     def grow(self, class_names: Sequence[str]) -> None:
         """Make room for the classes of a new task.
 
@@ -161,12 +197,26 @@ class IncrementalClassifier(nn.Module):
         del self.class_names[label]
         self.task_sizes[place(label, self.task_sizes)[0]] -= 1
 
-    def features(self, images: Tensor) -> Tensor:
-        """Return `[n, width]` of normalised images `[n, 3, s, s]`."""
-        compiled = self._compiled if torch.is_grad_enabled() else None
-        adapted = (compiled or self.backbone)(images)
+    def queries(self, images: Tensor) -> Tensor:
+        """Return what prompts are chosen by, `[n, width]`: the features of the backbone that nothing enters."""
+        with torch.no_grad():
+            return self.backbone(images)
+
+    def features(self, images: Tensor, *, prompts: Chosen | None = None) -> Tensor:
+        """Return `[n, width]` of normalised images `[n, 3, s, s]`.
+
+        Args:
+            images: normalised.
+            prompts: what enters with them; None: what the model's prompts, if it has any, choose to answer.
+        """
+        run = self._compiled if self._compiled is not None and torch.is_grad_enabled() else self.backbone
+        if prompts is None and self.prompts is not None:
+            prompts = self.prompts(self.queries(images))
+        if prompts is not None:
+            return run(images, tokens=prompts.tokens, prefixes=prompts.prefixes, read=prompts.read)
         if not self.pretrained_beside:
-            return adapted
+            return run(images)
+        adapted = run(images)
         with self.adapters.left_out():
             return torch.cat([self.backbone(images), adapted], dim=1)
 
@@ -178,14 +228,24 @@ class IncrementalClassifier(nn.Module):
         if self._compiled is None:
             self._compiled = torch.compile(self.backbone.forward)
 
-    def forward(self, images: Tensor, *, since: int = 0, learning: bool = False) -> Tensor:
+    def forward(
+        self, images: Tensor, *, since: int = 0, learning: bool = False, prompts: Chosen | None = None
+    ) -> Tensor:
         """Return logits `[n, classes seen]` of normalised images `[n, 3, s, s]`; of the tasks from class `since` on.
 
-        With `learning`, the logits that the loss is to see, where the head answers with others.
+        With `learning`, the logits that the loss is to see, where the head answers with others; `prompts` as `features`
+        has them.
         """
-        return self.head(self.features(images), since=since, learning=learning)
+        return self.head(self.features(images, prompts=prompts), since=since, learning=learning)
 
-    def passes(self, images: TaskImages, *, epoch: int | None = None, size: int = 64) -> Iterator[tuple[Batch, Tensor]]:
+    def passes(
+        self,
+        images: TaskImages,
+        *,
+        epoch: int | None = None,
+        size: int = 64,
+        features: Callable[[Tensor], Tensor] | None = None,
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """Go once over a task's images without gradients; yield each batch with its features `[n, width]`.
 
         Of several processes each yields its own part of every batch, which may be empty; what is made of them has to be
@@ -195,14 +255,16 @@ class IncrementalClassifier(nn.Module):
             images: of a task.
             epoch: augmented as in that epoch of training; None: as test images are seen.
             size: images at once on each process.
+            features: what makes features of images, such as `queries`; None: `features`.
         """
+        features_of = features or self.features
         kind, shard = next(self.backbone.parameters()).dtype, processes.shard()
         for batch in images.batches(size * shard[1], epoch=epoch, shard=shard, device=self.device):
             with torch.no_grad(), self.autocast():
                 nothing = torch.empty(0, self.width, dtype=kind, device=self.device)
                 runs = len(batch) or self.backbone.sharded
-                features = self.features(batch.images.to(kind)) if runs else nothing
-            yield batch, features
+                found = features_of(batch.images.to(kind)) if runs else nothing
+            yield batch, found
 
     def keep_company(self, rounds: int) -> None:
         """Run so often forward and backward on no image: others need this process's parts of a sharded backbone."""
@@ -219,7 +281,7 @@ class IncrementalClassifier(nn.Module):
 
     @contextmanager
     def merged(self) -> Generator[IncrementalClassifier]:
-        """Be the plain backbone, all updates added to its weights, for as long as the context lasts.
+        """Be the plain backbone, all updates added to its weights, for as long as the context lasts; prompts stay.
 
         A model that needs the pretrained network too (`pretrained_beside`) stays as it is.
         """
@@ -233,10 +295,12 @@ class IncrementalClassifier(nn.Module):
             self._adapters.unmerge()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return everything learnt: `head`, and what there is of adapters, statistics, calibration and backbone."""
+        """Return everything learnt by part: `head`, and what there is of adapters, prompts, statistics and the rest."""
         parts = {"head": self.head.tensors()}
         if self._adapters is not None:
             parts["adapters"] = self._adapters.tensors()
+        if self.prompts is not None:
+            parts["prompts"] = self.prompts.tensors()
         if self.statistics is not None:
             parts["statistics"] = self.statistics.tensors()
         if self.calibration is not None:
@@ -270,6 +334,8 @@ class IncrementalClassifier(nn.Module):
         self.task_sizes = [len(task) for task in classes]
         if targets:
             self.adapt(targets, first_blocks=first_blocks).load_tensors(parts["adapters"])
+        if "prompts" in parts:
+            self.prompts = load_prompts(parts["prompts"])
         if "backbone" in parts:
             self.backbone.network.load_state_dict(parts["backbone"])
             self.backbone.trained = True

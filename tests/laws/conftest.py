@@ -33,6 +33,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"memory": "plain", "blocks": 1, "row_scale": 1.0, "augmented_statistics": False, "first_task": "reached"},
     ],
     "energy_lora": [{"rank": 4, "energy": 0.9, "centred": False, "targets": ("query", "value")}],
+    "l2p": [{"answer_from": "class_token", "queries": "augmented", "pool": 3, "top_k": 1}],
+    "dual_prompt": [{"shared_blocks": 0, "go_on": False, "queries": "augmented"}],
+    "coda_prompt": [{"orthogonality": 0.1, "components": 3, "queries": "augmented"}],
     "lora_sum": [
         {"penalty": "orthogonal", "overlap": "squared"},
         {"penalty": "fisher", "weight": 10.0, "decay": 0.5, "fisher_labels": "model"},

@@ -34,6 +34,22 @@ def test_merged_is_unmerged_and_unmerging_is_exact(case: Any, pictures: Tensor) 
     assert torch.equal(_logits(learner, pictures), before)
 
 
+def test_a_merged_model_is_the_plain_backbone_where_that_is_promised(case: Any, pictures: Tensor) -> None:
+    learner = case.teach(case.learner(), case.streams())
+    before = _logits(learner, pictures)
+    with learner.model.merged(), torch.no_grad():
+        plain = learner.model.head(learner.model.backbone(pictures))
+    assert torch.allclose(plain, before, atol=1e-5) is learner.method.traits.merges_exactly
+
+
+def test_a_prediction_takes_as_many_passes_as_promised(case: Any, pictures: Tensor) -> None:
+    learner = case.teach(case.learner(), case.streams(), tasks=2)
+    seen: list[int] = []
+    learner.model.backbone.register_forward_hook(lambda _module, inputs, _found: seen.append(len(inputs[0])))
+    _logits(learner, pictures)
+    assert seen == [len(pictures)] * learner.method.traits.inference_passes
+
+
 def test_save_and_load_give_the_same_logits_and_learning_goes_on_alike(
     case: Any, pictures: Tensor, model_folder: Path
 ) -> None:
@@ -94,7 +110,7 @@ def test_saved_for_backward_does_not_grow_with_tasks(case: Any) -> None:
         learner.method.before_task(learner.model, task)
         batch = next(iter(task.train.batches(4, epoch=0)))
         with _saved_bytes(learner.model) as saved:
-            learner.model.backbone(batch.images).sum()
+            learner.model.features(batch.images).sum()
         sizes.append(sum(saved.values()))
         learner.method.after_task(learner.model, task)
     assert len(set(sizes[1:])) == 1, sizes

@@ -44,11 +44,11 @@ def test_old_logits_are_bit_identical_right_after_before_task(case: Any, picture
 def test_what_earlier_tasks_learnt_stays_still(case: Any) -> None:
     learner, stream = case.learner(), case.streams()
     case.teach(learner, stream, tasks=2)
-    before, head = _past(learner.model), learner.model.head.tensors()
+    before, rows = _past(learner.model), _rows(learner.model)
     case.teach_next = learner.learn(case.material(learner, stream, 2))
-    after, new_head = _past(learner.model), learner.model.head.tensors()
+    after, new_rows = _past(learner.model), _rows(learner.model)
     same = [torch.equal(old, new) for old, new in zip(before, after, strict=False)]
-    same += [torch.equal(tensor, new_head[name][: len(tensor)]) for name, tensor in head.items()]
+    same += [torch.equal(tensor, new_rows[name][: len(tensor)]) for name, tensor in rows.items()]
     if learner.method.traits.keeps_past_parameters_fixed:
         assert all(same)
     else:
@@ -79,8 +79,11 @@ def test_no_images_are_kept_after_a_task(case: Any) -> None:
 
 def test_nothing_is_live_between_tasks(case: Any) -> None:
     learner = case.teach(case.learner(), case.streams(), tasks=1)
-    assert not (learner.model.adapted and learner.model.adapters.live)
-    assert not any(p.requires_grad for p in learner.model.backbone.parameters())
+    model = learner.model
+    assert not (model.adapted and model.adapters.live)
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    assert model.prompts is None or not any(p.requires_grad for p in model.prompts.parameters())
+    assert model.prompts is None or model.prompts.remembered is None
 
 
 def test_forward_opens_no_file_and_makes_no_parameter(
@@ -107,6 +110,12 @@ def _past(model: Any) -> list[Tensor]:
     if not model.adapted:
         return [p.detach().clone() for p in model.backbone.parameters()] if model.backbone.trained else []
     return [t.clone() for adapter in model.adapters for pair in list(adapter.factors())[:2] for t in pair]
+
+
+def _rows(model: Any) -> dict[str, Tensor]:
+    """Return what a task adds rows to at the end: the head, and prompts where there are any."""
+    prompts = {} if model.prompts is None else model.prompts.tensors()
+    return {**model.head.tensors(), **{name: tensor for name, tensor in prompts.items() if tensor.ndim}}
 
 
 def _reachable(*roots: object) -> list[object]:

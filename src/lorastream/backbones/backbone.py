@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lorastream.backbones.class_token import narrow
 from lorastream.backbones.projections import Projection
+from lorastream.backbones.prompted import Read, prompted, takes_prompts
 from lorastream.data.transforms import InputSpec
 from lorastream.errors import BackboneError, Fault, MethodError, unknown_name
 
@@ -84,8 +85,20 @@ class Backbone(nn.Module):
             pretrained=pretrained,
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return features `[n, width]` of normalised images `[n, 3, s, s]`."""
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        tokens: Tensor | None = None,
+        prefixes: Mapping[int, Tensor] | None = None,
+        read: Read = "class_token",
+    ) -> Tensor:
+        """Return features `[n, width]` of normalised images `[n, 3, s, s]`, with prompts where there are any.
+
+        See `backbones.prompted`; `check_takes_prompts` says whether it can.
+        """
+        if tokens is not None or prefixes:
+            return prompted(self.network, images, tokens=tokens, prefixes=prefixes, read=read)
         features = self.network(images)
         # A part of the tokens is a view, of which FSDP warns as it hooks into what comes out here.
         return features.clone() if self.sharded else features
@@ -111,6 +124,26 @@ class Backbone(nn.Module):
                 expected=f"weights with SHA-256 {sha256[:16]}...",
                 got=f"{self.identity.sha256[:16]}...",
                 next_step="give the weights file that the model was made with: Learner.load(folder, weights=...)",
+            )
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks; known of networks that take prompts."""
+        return len(self.network.get_submodule("blocks")._modules)  # noqa: SLF001
+
+    def check_takes_prompts(self) -> None:
+        """See that prompts can enter it.
+
+        Raises:
+            MethodError: it is no plain vision transformer of timm.
+        """
+        if not takes_prompts(self.network):
+            raise MethodError(
+                f"method, backbone {self.identity.name}",
+                expected="a plain vision transformer of timm, such as glyph_vit, deit_tiny_patch16_224.fb_in1k or "
+                "vit_base_patch16_224.augreg_in21k: there prompts can enter",
+                got=type(self.network).__name__,
+                next_step="choose another backbone, or a method that adapts projections",
             )
 
     def find(self, kinds: Sequence[str], *, first_blocks: int | None = None) -> list[Projection]:

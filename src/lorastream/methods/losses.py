@@ -10,15 +10,21 @@ from torch import Tensor
 
 from lorastream.data.task import Batch, Task
 from lorastream.model import IncrementalClassifier
+from lorastream.prompts import Chosen
 
 Softmax = Literal["current_classes", "seen_classes"]
 """Over which logits the softmax runs: those of the task's own classes (local cross-entropy), or of all seen so far."""
 
 
-def classification_loss(model: IncrementalClassifier, batch: Batch, task: Task, softmax: Softmax) -> Tensor:
-    """Return `cross_entropy` of a batch; only the logits that the softmax runs over are computed."""
+def classification_loss(
+    model: IncrementalClassifier, batch: Batch, task: Task, softmax: Softmax, *, prompts: Chosen | None = None
+) -> Tensor:
+    """Return `cross_entropy` of a batch; only the logits that the softmax runs over are computed.
+
+    With `prompts`, those enter with the images; without, what the model chooses by itself, if it has any.
+    """
     since = task.first_class if softmax == "current_classes" else 0
-    logits = model(batch.images, since=since, learning=True)
+    logits = model(batch.images, since=since, learning=True, prompts=prompts)
     return cross_entropy(logits, batch, task, softmax, margin=model.head.margin)
 
 

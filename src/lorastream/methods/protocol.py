@@ -36,6 +36,7 @@ class Traits:
         starts_where_it_ended: `before_task` leaves the logits of the old classes as they were, bit for bit.
         merges_exactly: the merged model is the plain backbone and gives the same logits.
         inference_passes: forward passes of the backbone for one prediction.
+        prompted: prompts enter the backbone, which has to be one that takes them, whole on every process.
         head: the head it needs; where it is `linear`, another whose rows learn may stand in (`training.head`).
         rank_policies: what may choose the ranks of a task's update once it is learnt (`training.ranks`); none where the
             same update learns on, or the ranks are the method's own.
@@ -48,6 +49,7 @@ class Traits:
     starts_where_it_ended: bool = True
     merges_exactly: bool = True
     inference_passes: int = 1
+    prompted: bool = False
     head: HeadKind = "linear"
     rank_policies: tuple[RankPolicy, ...] = ()
 

@@ -136,16 +136,17 @@ def penalties_of(
         features: of the task's images by class, as they are now; only for `covariance`.
 
     Raises:
-        RecipeError: the backbone's weights are shared out over several processes, or it has no patch tokens.
+        RecipeError: the backbone's weights are shared out over several processes, or prompts enter it, or it has no
+            patch tokens.
     """
     weights = settings.model_dump(exclude={"temperature"}).values()
     if len(model.task_sizes) < 2 or not any(weights):  # noqa: PLR2004 (the first and one more)
         return None
-    if model.backbone.sharded:
+    if model.backbone.sharded or model.prompts is not None:
         raise RecipeError(
             "training.penalties",
-            expected="a backbone that every process holds whole, to keep it as it was",
-            got="one whose weights are shared out over the processes",
+            expected="a backbone that every process holds whole and no prompt enters, to keep it as it was",
+            got="one whose weights are shared out over the processes" if model.backbone.sharded else "one with prompts",
             next_step="leave training.penalties out, or do not share the weights out",
         )
     means = torch.empty(0, model.width) if model.statistics is None else model.statistics.means

@@ -107,12 +107,19 @@ def check_described(model: IncrementalClassifier, task: Task) -> None:
     )
 
 
-def check_penalties(settings: TrainingSettings, backbone: Backbone) -> None:
-    """See that a backbone has what the settings hold.
+def check_penalties(settings: TrainingSettings, method: Method, name: str, backbone: Backbone) -> None:
+    """See that a backbone has what the settings hold, and is all that makes features.
 
     Raises:
-        RecipeError: its patch tokens cannot be told.
+        RecipeError: its patch tokens cannot be told, or prompts enter it.
     """
+    if method.traits.prompted and any(settings.penalties.model_dump().values()):
+        raise RecipeError(
+            "training.penalties",
+            expected="a method whose features are of the backbone alone, of which a copy is kept for a task",
+            got=f"{name}, whose features come of prompts as well",
+            next_step="leave training.penalties out for this method",
+        )
     if settings.penalties.patches:
         check_has_patches(backbone, "training.penalties.patches")
 
@@ -133,11 +140,13 @@ def check_compiler(device: torch.device) -> None:
 
 
 def check_fits(method: Method, backbone: Backbone) -> None:
-    """See that the backbone has what the method adapts, and is as wide as its rank.
+    """See that the backbone has what the method adapts, is as wide as its rank, and takes prompts if it has any.
 
     Raises:
-        MethodError: it has no such projection, or the rank is above its width.
+        MethodError: it has no such projection, or the rank is above its width, or prompts cannot enter it.
     """
+    if method.traits.prompted:
+        backbone.check_takes_prompts()
     targets, rank = getattr(method, "targets", ()), getattr(method, "rank", None) or 1
     if not targets:
         return

@@ -26,12 +26,14 @@ def check_shardable(settings: TrainingSettings, method: Method, name: str) -> No
     """See that the backbone may be in parts where the settings say so.
 
     Raises:
-        RecipeError: the method trains the backbone's own weights, or passes are compiled.
+        RecipeError: the method trains the backbone's own weights, or prompts enter it, or passes are compiled.
     """
     if not settings.shard_backbone:
         return
     if not method.traits.freezes_backbone:
         got = f"{name}, which trains the backbone's own weights"
+    elif method.traits.prompted:
+        got = f"{name}, whose prompts enter blocks that every process must hold whole"
     elif settings.compile:
         got = "training.compile=true as well, which was never tried with it"
     else:

@@ -85,7 +85,7 @@ class Memory:
         """Make the pupil what it was; adapters that were attached since stay, empty."""
         model = pupil.model
         model.head = model.head.empty()
-        model.statistics = None
+        model.statistics, model.prompts = None, None
         if model.adapted:
             model.adapters.scale_by(None)
             model.adapters.clear()

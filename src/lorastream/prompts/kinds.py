@@ -1,0 +1,33 @@
+"""The kinds of prompts by name, taken from what was saved of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from lorastream.errors import CheckpointError
+from lorastream.prompts.by_task import TaskPrompts
+from lorastream.prompts.components import PromptComponents
+from lorastream.prompts.pool import PromptPool
+from lorastream.prompts.prompts import Prompts
+
+KINDS: Mapping[str, type[Prompts]] = {made.kind: made for made in (PromptPool, TaskPrompts, PromptComponents)}
+
+
+def load_prompts(tensors: Mapping[str, Tensor]) -> Prompts:
+    """Take what some prompts' `tensors` gave; their names say which kind it was.
+
+    Raises:
+        CheckpointError: prompts of a kind that is not known here.
+    """
+    kinds = {name.partition("/")[0] for name in tensors}
+    for known, made in KINDS.items():
+        if kinds == {known}:
+            return made.of_tensors({name.partition("/")[2]: tensor for name, tensor in tensors.items()})
+    raise CheckpointError(
+        "the stored prompts",
+        expected=f"of kind {' or '.join(KINDS)}",
+        got=", ".join(sorted(kinds)) or "nothing",
+        next_step="load the model with the release of lorastream that wrote it, or a newer one",
+    )
