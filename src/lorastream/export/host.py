@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lorastream.backbones.backbone import Backbone
 from lorastream.backbones.load import HUGGING_FACE
-from lorastream.errors import BackboneError
+from lorastream.errors import BackboneError, MethodError
 from lorastream.export.merged import Merged
 
 ALIKE = 1e-3  # what rounding in another order of operations comes to, many times over
@@ -51,10 +51,18 @@ def host_of(merged: Merged, target: str) -> Any:  # noqa: ANN401 (`TimmHost` or 
 
     Raises:
         BackboneError: neither timm nor transformers makes such a network by name.
+        MethodError: prompts enter the network, which no library's own takes.
     """
     from lorastream.export.timm_host import TimmHost
     from lorastream.export.transformers_host import TransformersHost
 
+    if merged.learner.model.prompts is not None:
+        raise MethodError(
+            f"export to {target}, method {merged.learner.method_name}",
+            expected="a model that is a plain network: one pass, and all that was learnt in its weights",
+            got="one with prompts, which a pass of its own chooses for every image",
+            next_step="export to onnx or torch, which take both passes as one program",
+        )
     backbone = merged.learner.model.backbone
     made = TransformersHost.of(backbone) if is_of_transformers(backbone) else TimmHost.of(backbone)
     if made is None:

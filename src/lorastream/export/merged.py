@@ -1,4 +1,4 @@
-"""A learner as plain modules: the backbone with every update in its weights, and the head; no adapter is left."""
+"""A learner as plain modules: the backbone with every update in its weights, its prompts, and the head; no adapter."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lorastream.backbones.backbone import Backbone
 from lorastream.errors import DataError, MethodError
 from lorastream.export.preprocessing import preprocessing
 from lorastream.heads import LinearHead
 from lorastream.learner import Learner
+from lorastream.model import IncrementalClassifier
+from lorastream.prompts import Prompts
 
 
 class PlainClassifier(nn.Module):
@@ -31,13 +34,27 @@ class PlainClassifier(nn.Module):
         return self.head(self.network(images))
 
 
+class PromptedNetwork(nn.Module):
+    """Images to features in two passes of a backbone: one for the query, one with the prompts that it chooses."""
+
+    def __init__(self, backbone: Backbone, prompts: Prompts) -> None:
+        super().__init__()
+        self.backbone, self.prompts = backbone, prompts
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features `[n, width]` of normalised images `[n, 3, s, s]`."""
+        chosen = self.prompts(self.backbone(images))
+        return self.backbone(images, tokens=chosen.tokens, prefixes=chosen.prefixes, read=chosen.read)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Merged:
     """What there is to export, on the CPU in float32.
 
     Attributes:
         learner: whose it is; it stays as it was.
-        network: a copy of the backbone's network with all updates in its weights; images to features.
+        network: a copy of the backbone's network with all updates in its weights, and of what prompts enter it; images
+            to features.
         head: the head as one linear layer where it is linear, else a copy of it.
     """
 
@@ -128,9 +145,13 @@ def merge(learner: Learner) -> Merged:
     _check(learner)
     model = learner.model
     with model.merged():
-        network = copy.deepcopy(model.backbone.network)
+        network = copy.deepcopy(_network(model))
     network = network.to("cpu", torch.float32).requires_grad_(requires_grad=False).eval()
     return Merged(learner=learner, network=network, head=_plain_head(model.head))
+
+
+def _network(model: IncrementalClassifier) -> nn.Module:
+    return model.backbone.network if model.prompts is None else PromptedNetwork(model.backbone, model.prompts)
 
 
 def _plain_head(head: nn.Module) -> nn.Module:

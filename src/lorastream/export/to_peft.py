@@ -31,8 +31,8 @@ _INSIDE = "base_model.model."  # where peft keeps the network it wraps
 
 def write(merged: Merged, folder: Path) -> list[str]:
     """Write `adapter_config.json` and `adapter_model.safetensors`; see `Exporter.write`."""
-    _check(merged)
     host: Host = host_of(merged, "peft")
+    _check(merged)
     network = filled(merged, host, "peft")
     factors = _factors(merged, host)
     ranks = {name: len(down) for name, (_, down) in factors.items()}

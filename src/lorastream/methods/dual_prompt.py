@@ -13,8 +13,8 @@ backbone, G the shared prefixes, E_t and k_t prefixes and key of task t:
 The backbone is frozen; G, E_t, k_t and the new head rows learn. Prediction takes two passes, one for the query.
 
 The sources differ: E_t is 20 long in the authors' code for ImageNet-R, 5 for CIFAR-100 and in PILOT. `key_weight` is 1
-in both codes, 0.1 in PILOT (Adam makes them equal: a key learns from nothing else). Numbers begin in U(-1, 1) in
-PyTorch, in U(0, 0.01) in the authors' code. The paper adds prefixes to what is projected to keys and values, the codes
+in both codes, 0.1 in PILOT (Adam makes them equal: a key learns from nothing else). Numbers begin in U(0, 0.01) in the
+authors' code, in U(-1, 1) in PyTorch. The paper adds prefixes to what is projected to keys and values, the codes
 to keys and values themselves, as here.
 
 What differs here from all codes:
@@ -54,7 +54,7 @@ class DualPrompt:
         task_blocks: how many blocks after those take a task's prefixes, at least 1 (source: 3). Of a backbone with
             fewer blocks all are used, the last one at least for the task's.
         key_weight: weight of the cosine of query and key, at least 0 (codes: 1, PILOT: 0.1).
-        spread: prefixes and keys begin in U(-spread, spread), above 0 (PyTorch: 1).
+        spread: prefixes and keys begin in U(-spread, spread), above 0 (authors' code: 0.01, PyTorch: 1).
         go_on: a task's prefixes begin as those of the task before ended (codes: True).
         queries: of the image as test images are seen, computed once a task (`plain`), or as it is augmented (codes).
     """
@@ -64,7 +64,7 @@ class DualPrompt:
     task_length: Annotated[int, Field(ge=1)] = 5
     task_blocks: Annotated[int, Field(ge=1)] = 3
     key_weight: Annotated[float, Field(ge=0)] = 0.1
-    spread: Annotated[float, Field(gt=0)] = 1.0
+    spread: Annotated[float, Field(gt=0)] = 0.01
     go_on: bool = True
     queries: Queries = "plain"
 

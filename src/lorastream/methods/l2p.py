@@ -12,8 +12,9 @@ The backbone is frozen; pool, keys and the new head rows learn. Prediction takes
 
 The sources differ: the paper has 10 prompts of length 5, of which 5 are taken, and so has PILOT; the authors' code has
 length 10 and takes 4. `key_weight` is 0.1 in PyTorch and 1 in the authors' code (Adam makes them equal: a key learns
-from nothing else). Numbers begin in U(-1, 1) in PyTorch, in U(0, 0.01) in the authors' code. Prompts bear no position,
-as in the authors' code; in PyTorch they have some, stretched from the checkpoint's.
+from nothing else). Numbers begin in U(0, 0.01) in the authors' code, in U(-1, 1) in PyTorch, where at the same rate it
+takes a hundred times as many steps to turn a prompt. Prompts bear no position, as in the authors' code; in PyTorch
+they have some, stretched from the checkpoint's.
 
 What differs here from all codes:
 
@@ -49,16 +50,16 @@ class L2P:
         length: tokens of a prompt, at least 1 (paper: 5, authors' code: 10).
         top_k: how many of them go with an image, from 1 to `pool` (paper: 5, authors' code: 4).
         key_weight: weight of the cosines of query and chosen keys, at least 0 (PyTorch: 0.1, authors' code: 1).
-        spread: prompts and keys begin in U(-spread, spread), above 0 (PyTorch: 1).
+        spread: prompts and keys begin in U(-spread, spread), above 0 (authors' code: 0.01, PyTorch: 1).
         answer_from: the features are the mean of what became of the `prompts` (source), or the `class_token`.
         queries: of the image as test images are seen, computed once a task (`plain`), or as it is augmented (codes).
     """
 
     pool: Annotated[int, Field(ge=1)] = 10
     length: Annotated[int, Field(ge=1)] = 5
-    top_k: Annotated[int, Field(ge=1)] = 5
+    top_k: Annotated[int, Field(ge=1, validate_default=True)] = 5
     key_weight: Annotated[float, Field(ge=0)] = 0.1
-    spread: Annotated[float, Field(gt=0)] = 1.0
+    spread: Annotated[float, Field(gt=0)] = 0.01
     answer_from: Literal["prompts", "class_token"] = "prompts"
     queries: Queries = "plain"
 

@@ -78,7 +78,7 @@ class TaskPrompts(Prompts):
     def of_newest(self, queries: Tensor) -> Chosen:
         """Return what is shared and the prefixes of the newest task, and how near its key is to each query."""
         closeness = cosines(queries, self.keys[-1][None])[:, 0]
-        return self._chosen(self.prompts[-1].expand(len(queries), -1, -1, -1, -1), closeness)
+        return self._chosen(self.prompts[-1].expand(queries.shape[0], -1, -1, -1, -1), closeness)
 
     def settle(self) -> None:
         """End a task; see `Prompts`."""
@@ -98,7 +98,7 @@ class TaskPrompts(Prompts):
     def _chosen(self, prompts: Tensor, closeness: Tensor) -> Chosen:
         """Return prefixes `[n, blocks, 2, length, width]` by block, with those that are shared."""
         own = dict(zip(self.task_blocks, prompts.unbind(dim=1), strict=True))
-        shared = self.shared.expand(len(prompts), -1, -1, -1, -1).unbind(dim=1)
+        shared = self.shared.expand(prompts.shape[0], -1, -1, -1, -1).unbind(dim=1)
         return Chosen(prefixes={**dict(zip(self.shared_blocks, shared, strict=True)), **own}, closeness=closeness)
 
     def _tensors(self) -> dict[str, Tensor]:
