@@ -29,6 +29,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("o_lora", {}),
     ("finetune", {}),
     ("joint", {}),
+    ("dual_prompt", {}),
+    ("coda_prompt", {}),
 ]
 Make = Callable[..., Learner]
 
