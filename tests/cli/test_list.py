@@ -40,6 +40,12 @@ def test_figures_of_one_table_stand_together(lorastream: Callable[..., Any]) -> 
       sd_lora     77.34 ± 0.35 / 82.04 ± 0.24
       sd_lora_rr  77.18 ± 0.39 / 81.74 ± 0.24
       sd_lora_kd  77.03 ± 0.67 / 81.52 ± 0.26
+    Published: SD-LoRA (ICLR 2025, arXiv 2501.13198), Table 2; 5 runs; ±
+    standard error; from one transcription; as the SD-LoRA authors ran it, on
+    their checkpoint and class orders
+      l2p          71.26 ± 0.44 / 76.13 ± 0.46
+      dual_prompt  68.22 ± 0.20 / 73.81 ± 0.39
+      coda_prompt  74.05 ± 0.41 / 78.14 ± 0.39
     The authors' log: SD-LoRA repository at 8bacded, logs/InR-T20.log (its name
     notwithstanding, ten tasks); one run; seed 1995
       sd_lora  78.17 / 82.59

@@ -4,7 +4,7 @@ SD-LoRA (ICLR 2025), Tables 1 and 5: one pass of the plain backbone (35.12 GFLOP
 multiplication and an addition each counting as one), 70 for methods that ask the backbone twice, and no stored
 features. Operations are counted on tensors without content; nothing is computed. The backbones here leave out what the
 last block computes for tokens that nobody reads (`backbones.class_token`); both counts are given, and the published one
-is with all tokens.
+is with all tokens. Of prompts both passes are counted, but not what they add to the second one: up to a tenth of it.
 """
 
 from __future__ import annotations

@@ -112,6 +112,28 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_learnt(draw: Draw
     assert learner.n_tasks == 1
 
 
+@pytest.mark.parametrize("method", ["l2p", "dual_prompt", "coda_prompt"])
+def test_after_a_refusal_prompts_are_what_they_were(
+    draw: Draw, make: Make, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    learner = make(method)
+    with monkeypatch.context() as nobody_knows:
+        nobody_knows.setattr("lorastream.visits.gate.on_images", lambda *_: {"cat": 0.0})
+        with pytest.raises(UpdateRefusedError):
+            learner.learn(draw("a", 4, "cat"), require="new>=1")
+    assert learner.model.prompts is None
+    learner.learn(draw("b", 4, "dog", "owl"))
+    assert learner.model.prompts is not None
+    before = learner.model.prompts.tensors()
+    with monkeypatch.context() as nobody_knows:
+        nobody_knows.setattr("lorastream.visits.gate.on_images", lambda *_: {"cat": 0.0})
+        with pytest.raises(UpdateRefusedError):
+            learner.learn(draw("c", 4, "cat"), require="new>=1")
+    after = learner.model.prompts.tensors()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
 def test_a_refusal_can_be_sent_between_processes(draw: Draw, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lorastream.visits.gate.on_images", lambda *_: {"cat": 0.0})
     with pytest.raises(UpdateRefusedError) as refused:
