@@ -167,11 +167,12 @@ def _check(learner: Learner) -> None:
     if not learner.class_names:
         raise DataError("export", expected="a model that knows classes", got="none yet", next_step="learn a task first")
     traits = learner.method.traits
-    if not traits.merges_exactly or hasattr(learner.method, "predict"):
+    one_program = traits.merges_exactly or traits.prompted  # prompts and both passes: `PromptedNetwork`
+    if not one_program or hasattr(learner.method, "predict"):
         own_way = f"one of {traits.inference_passes} passes" if traits.inference_passes > 1 else "one with its own way"
         raise MethodError(
             f"export, method {learner.method_name}",
-            expected="a method whose answers are those of one network, with all updates in its weights",
+            expected="a method whose answers are those of one network, with all that was learnt in it",
             got=f"{own_way} to an answer",
             next_step="use the model through lorastream: Learner.load(folder).predict(pictures)",
         )
