@@ -139,8 +139,7 @@ def penalties_of(
         RecipeError: the backbone's weights are shared out over several processes, or prompts enter it, or it has no
             patch tokens.
     """
-    weights = settings.model_dump(exclude={"temperature"}).values()
-    if len(model.task_sizes) < 2 or not any(weights):  # noqa: PLR2004 (the first and one more)
+    if len(model.task_sizes) < 2 or not settings.are_asked:  # noqa: PLR2004 (the first and one more)
         return None
     if model.backbone.sharded or model.prompts is not None:
         raise RecipeError(

@@ -113,7 +113,7 @@ def check_penalties(settings: TrainingSettings, method: Method, name: str, backb
     Raises:
         RecipeError: its patch tokens cannot be told, or prompts enter it.
     """
-    if method.traits.prompted and any(settings.penalties.model_dump().values()):
+    if method.traits.prompted and settings.penalties.are_asked:
         raise RecipeError(
             "training.penalties",
             expected="a method whose features are of the backbone alone, of which a copy is kept for a task",

@@ -129,6 +129,11 @@ class PenaltySettings(_Table):
         default=2.0, gt=0, description="what those answers' logits are divided by before the softmax (E2-LoRA 2)"
     )
 
+    @property
+    def are_asked(self) -> bool:
+        """Whether any of them has a weight."""
+        return any(self.model_dump(exclude={"temperature"}).values())
+
 
 class RankSettings(_Table):
     """What chooses the ranks of a task's update once it is learnt; the formulas are in `training.ranks`."""
