@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lorastream import methods
 from lorastream.recipes import load
 
 FIGURE = re.compile(r"\d\d\.\d\d(?: ± \d\.\d\d)? / \d\d\.\d\d")
@@ -72,3 +73,20 @@ def test_presets_are_methods_like_any_other(lorastream: Callable[..., Any]) -> N
     listed = json.loads(lorastream("list", "methods", "--json").out)["methods"]
     assert {"sd_lora", "sd_lora_rr", "inf_lora_ca"} <= set(listed)
     assert listed["sd_lora_rr"].startswith("SD-LoRA-RR")
+
+
+def test_traits_are_a_line_each_and_whole(lorastream: Callable[..., Any]) -> None:
+    lines = {line.split()[0]: line.split() for line in lorastream("list", "--traits").out.splitlines() if line.strip()}
+    assert lines["prototypes"] == ["prototypes", *["yes"] * 6, "1", "prototype"]
+    assert lines["sd_lora_plus"] == ["sd_lora_plus", "yes", "yes", "yes", "1", "discriminant"]
+    assert lines["l2p"][-2:] == ["2", "linear"]
+    told = json.loads(lorastream("list", "methods", "--traits", "--json").out)["methods"]
+    assert told.keys() == set(methods.names()) <= lines.keys()
+    assert (told["aper"]["inference_passes"], told["aper"]["merges_exactly"]) == (2, False)
+    assert told["ssiat"]["keeps_past_parameters_fixed"] is False, "its alignment moves the rows of past tasks"
+
+
+def test_only_methods_have_traits(lorastream: Callable[..., Any]) -> None:
+    told = lorastream("list", "recipes", "--traits")
+    assert told.code == 2
+    assert "lorastream list methods --traits" in told.err

@@ -1,4 +1,4 @@
-"""`lorastream list`: what there is to choose from, without loading any of it."""
+"""`lorastream list`: what there is to choose from, without loading any of it but where traits are asked for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PUBLISHED = "Published figures, none of them ours: percent, average accuracy / average incremental accuracy."
+_TRAITS = {
+    "no\nimages": "exemplar_free",
+    "no\nsteps": "gradient_free",
+    "frozen\nbackbone": "freezes_backbone",
+    "past\nfixed": "keeps_past_parameters_fixed",
+    "goes\non": "starts_where_it_ended",
+    "\nmerges": "merges_exactly",
+}
+_LEGEND = """
+no images: none of past tasks are needed. no steps: nothing is trained. past fixed: what earlier tasks learnt never
+changes. goes on: a new task begins with the answers that the last one ended with. merges: into a plain backbone.
+passes: of the backbone for one prediction.
+"""
 _LABELS = {"paper": "Published", "log": "The authors' log"}
 
 
@@ -38,12 +51,18 @@ def show(
         ),
     ] = None,
     *,
+    traits: Annotated[
+        bool, typer.Option("--traits", help="Of methods, what each promises, a line each; takes some seconds.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """List the methods, recipes, backbones and sources, with a line on each and published figures beside recipes."""
     kinds = [each.value for each in Kind]
     if kind is not None and kind not in kinds:
         raise UserError.of([unknown_name("lorastream list KIND", kind="kind", got=kind, choices=kinds)])
+    if traits:
+        _show_traits(kind, json=json)
+        return
     chosen = [Kind(kind)] if kind else list(Kind)
     if json:
         listed = {k.value: _recipes() if k is Kind.recipes else _entries(k) for k in chosen}
@@ -55,6 +74,43 @@ def show(
     for number, each in enumerate(chosen):
         lines = _recipe_lines(width) if each is Kind.recipes else screen.entries(_entries(each).items(), width=width)
         screen.show(*[Text(), Text(each.value, style="bold")][0 if number else 1 :], *lines)
+
+
+def _show_traits(kind: str | None, *, json: bool) -> None:
+    """Show what every method promises with its own hyper-parameters."""
+    if kind not in (None, Kind.methods.value):
+        raise UserError(
+            f"lorastream list {kind} --traits",
+            expected="methods, which alone have traits",
+            got=str(kind),
+            next_step="lorastream list methods --traits",
+        )
+    from dataclasses import asdict
+
+    from lorastream import methods
+
+    found: dict[str, dict[str, Any]] = {}
+    for name in methods.names():
+        training = methods.preset_training(name)
+        found[name] = asdict(methods.build(name, {}).traits)
+        found[name]["head"] = training.get("head", {}).get("kind", found[name]["head"])
+        found[name]["keeps_past_parameters_fixed"] &= "alignment" not in training
+    if json:
+        screen.print_json({"methods": found})
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("\nmethod", *_TRAITS, "\npasses", "\nhead"):
+        table.add_column(heading, no_wrap=True)
+    for name, own in found.items():
+        table.add_row(
+            name,
+            *("yes" if own[trait] else "" for trait in _TRAITS.values()),
+            str(own["inference_passes"]),
+            own["head"],
+        )
+    screen.show(table, "", " ".join(_LEGEND.split()))
 
 
 def _entries(kind: Kind) -> dict[str, str]:
