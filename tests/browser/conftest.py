@@ -70,6 +70,7 @@ return [...document.querySelectorAll("figure")].map(figure => {
   };
 });
 """
+COMPLETE = "return document.readyState === 'complete'"
 DOUBLED = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.length - new Set(ids).size"
 
 
@@ -82,6 +83,7 @@ def browser() -> Generator[Browser]:
     if not binary or not driver:
         pytest.skip("no Chromium with its driver here: apt-get install -y chromium chromium-driver")
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+    from selenium.webdriver.support.wait import WebDriverWait
 
     options = ChromeOptions()
     options.binary_location = binary
@@ -89,15 +91,15 @@ def browser() -> Generator[Browser]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = Chrome(options=options, service=ChromeService(driver))
-    yield Browser(chrome)
+    yield Browser(chrome, WebDriverWait)
     chrome.quit()
 
 
 class Browser:
     """A window, with what the tests ask of it."""
 
-    def __init__(self, chrome: Any) -> None:
-        self.chrome = chrome
+    def __init__(self, chrome: Any, wait: Any) -> None:
+        self.chrome, self.wait = chrome, wait
 
     def open(self, page: Path, *, theme: str = "light", width: int = 1100) -> None:
         """Load a page from disk, anew."""
@@ -107,6 +109,8 @@ class Browser:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.chrome.get(page.as_uri())
+        # On a busy machine the driver comes back before the last elements of a large page are there.
+        self.wait(self.chrome, 60).until(lambda chrome: chrome.execute_script(COMPLETE))
 
     def ask(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript and return what it returns."""

@@ -6,6 +6,7 @@ Every machine of the cluster has lorastream installed and sees the folders of th
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -105,6 +106,7 @@ def _imported() -> ModuleType:
 
 
 def _join(ray: ModuleType, address: str) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -119,3 +121,7 @@ def _join(ray: ModuleType, address: str) -> None:
             got=str(error).partition("\n")[0],
             next_step="start one with `ray start --head`, or let --ray start one of this machine",
         ) from error
+    finally:
+        # Ray takes SIGTERM for itself and keeps it: what the process does on it is not Ray's to say.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

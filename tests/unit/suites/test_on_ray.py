@@ -6,6 +6,7 @@ The cluster takes a minute to start on a busy machine: `make ray` runs that test
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -52,10 +53,12 @@ def test_runs_are_made_where_ray_says_and_their_words_come_back(
     assert [call.endswith("--resume") for call in calls] == [False, True]
 
 
-def test_an_address_where_no_cluster_is_is_a_failure() -> None:
+def test_an_address_where_no_cluster_is_is_a_failure_and_sigterm_is_handled_as_before() -> None:
     pytest.importorskip("ray")
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(RunError, match="ray start --head"):
         on_ray.RayCluster("nonsense://nowhere", 1)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
