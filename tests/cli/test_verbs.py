@@ -31,7 +31,7 @@ VERBS = {
         *(("--evaluate-on", None), ("--resume", False)),
         *(("--same-class", "refuse"), ("--held-out", 0.2), ("--broken-share", 0.1), ("--require", None)),
     },
-    "list": {("argument", "KIND", False), JSON},
+    "list": {("argument", "KIND", False), ("--traits", False), JSON},
     "predict": {
         *(MODEL, ("argument", "PICTURE", True), JSON, QUIET, WEIGHTS),
         *(("--csv", False), ("--top", 3), ("--unknown", False)),
