@@ -92,13 +92,14 @@ def test_bars_leave_nothing_behind() -> None:
 def test_a_file_gets_a_line_a_task() -> None:
     console = Console(file=io.StringIO(), width=80)
     with Lines(TITLE, 20, console) as lines:
-        for event in EVENTS:
+        for event in [*EVENTS[:-1], TaskLearnt(task=1, seconds=2.0)]:
             lines.listen(event)
     file = console.file
     assert isinstance(file, io.StringIO)
     assert file.getvalue().splitlines() == [
         f"{TITLE}: decoding 50,000 images, once",
         f"{TITLE}: task 1 of 20 learnt in 1.6 min; loss 0.100, accuracy 100.0 %",
+        f"{TITLE}: task 2 of 20 learnt in 2.0 s",
     ]
 
 

@@ -142,12 +142,11 @@ class Lines:
             case Preparing(total=total) if not self.prepared:
                 self.prepared = True
                 self._say(f"decoding {_count(total, 'image')}, once")
-            case TaskStarted():
-                self.last = None
             case EpochDone():
                 self.last = event
             case TaskLearnt(task=task, seconds=seconds):
                 told = f"; {_figures(self.last.loss, self.last.accuracy)}" if self.last else ""
+                self.last = None  # in the next task there may be nothing to learn
                 self._say(f"task {task + 1} of {self.n_tasks} learnt in {duration(seconds)}{told}")
             case Note(text=text):
                 self._say(text)
