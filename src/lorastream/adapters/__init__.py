@@ -13,8 +13,8 @@ adapters.merge()                                                     # the plain
 """
 
 from lorastream.adapters.adapted_linear import AdaptedLinear
-from lorastream.adapters.attach import Adapters, Target, attach
+from lorastream.adapters.attach import Adapters, Target, attach, layer_of
 from lorastream.adapters.input_moments import InputMoments
 from lorastream.adapters.low_rank import Adapter, ColumnScaling
 
-__all__ = ["AdaptedLinear", "Adapter", "Adapters", "ColumnScaling", "InputMoments", "Target", "attach"]
+__all__ = ["AdaptedLinear", "Adapter", "Adapters", "ColumnScaling", "InputMoments", "Target", "attach", "layer_of"]

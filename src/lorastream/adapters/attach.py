@@ -270,6 +270,11 @@ def attach(network: nn.Module, targets: Sequence[Target | str] | Target | str) -
     return Adapters(network, layers)
 
 
+def layer_of(adapter: str) -> str:
+    """Return the name of the layer that an adapter is on, of its name `layer/adapter`."""
+    return adapter.rpartition("/")[0]
+
+
 def _matching(network: nn.Module, target: Target) -> list[tuple[str, nn.Linear]]:
     adapted = [name for name, module in network.named_modules() if isinstance(module, AdaptedLinear)]
     again = [name for name in adapted if fnmatch.fnmatchcase(name, target.pattern)]

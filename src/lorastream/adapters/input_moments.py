@@ -29,7 +29,7 @@ class InputMoments:
 
     Attributes:
         sums: for each layer's name `[in, in]`, the sum of x x' so far.
-        totals: for each layer's name `[in]`, the sum of x so far.
+        totals: for each layer's name `[in]`, the sum of x so far; only where the moment is centred.
         rows: for each layer's name the number of rows so far.
     """
 
@@ -94,14 +94,15 @@ class InputMoments:
         # Autocast would take the product in its own type, whose sums are too coarse.
         with torch.autocast(rows.device.type, enabled=False):
             exact = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            moment, total = exact.mT @ exact, exact.sum(dim=0)
+            moment = exact.mT @ exact
         number = self._batches.get(name, 0)
         if number == 0:
-            self.sums[name], self.totals[name], self.rows[name] = moment, total, 0
+            self.sums[name], self.rows[name] = moment, 0
             self._first_bad[name] = moment.new_full((), _NONE, dtype=torch.int64)
         else:
             self.sums[name] += moment
-            self.totals[name] += total
+        if self.centred:
+            self.totals[name] = self.totals.get(name, 0) + exact.sum(dim=0)
         # A value that is not finite shows on the diagonal; its batch is noted without waiting for the device.
         bad = ~moment.diagonal().isfinite().all() & (self._first_bad[name] == _NONE)
         self._first_bad[name] = torch.where(bad, number, self._first_bad[name])

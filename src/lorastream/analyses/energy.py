@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from lorastream.adapters import Adapter
+from lorastream.adapters import Adapter, layer_of
 from lorastream.analyses.drawing import heat_map, svg
 from lorastream.analyses.finished import FinishedRun
 from lorastream.analyses.options import Options
@@ -131,7 +131,7 @@ def shares_of_protected(run: FinishedRun, updates: Sequence[Sequence[Spaces]]) -
     for n, update in enumerate(updates[1:], start=1):
         run.put(learner, n)
         bases = [
-            method.protection(name.rpartition("/")[0], len(right)).frame(right)[0]
+            method.protection(layer_of(name), len(right)).frame(right)[0]
             for (name, _), (_, _, right) in zip(learner.model.adapters.items(), update, strict=True)
         ]
         found.append(fmean(_inside(basis, right, s) for basis, (_, s, right) in zip(bases, update, strict=True)))

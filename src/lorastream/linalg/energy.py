@@ -78,6 +78,19 @@ def kept_by_energy(before: Tensor, share: float, *, at_most: int) -> Tensor:
     return kept & (before < share - ROUNDING)
 
 
+def strongest_directions(moment: Tensor, share: float) -> Tensor:
+    """Return `[n, k]`, float64: the fewest eigenvectors of a second moment `[n, n]` that hold a share of its trace.
+
+    Args:
+        moment: symmetric, positive semidefinite.
+        share: above 0, at most 1; at least one direction is returned.
+    """
+    rising, vectors = torch.linalg.eigh(moment.double())
+    energies = rising.flip(-1).clamp(min=0)
+    kept = kept_by_energy(share_before(energies), share, at_most=len(energies))
+    return vectors.flip(-1)[:, : max(1, int(kept.sum()))]
+
+
 def further_directions(known: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
     """Return `[m, count]`, float64: random directions, orthonormal among themselves and to the known.
 

@@ -26,11 +26,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from lorastream.adapters import InputMoments
+from lorastream.adapters import layer_of
 from lorastream.data.task import Batch, Task
-from lorastream.linalg import dual_gpm
-from lorastream.linalg.dual_gpm import Memory
+from lorastream.linalg.energy import strongest_directions
 from lorastream.methods.losses import classification_loss
+from lorastream.methods.moments import input_moments
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -76,7 +76,7 @@ class DualGradient:
         del task
         for name, adapter in model.adapters.items():
             gradient = None if adapter.down is None else adapter.down.grad
-            basis = self._directions.get(name.rpartition("/")[0])
+            basis = self._directions.get(layer_of(name))
             if gradient is not None and basis is not None:
                 gradient.lerp_(gradient @ basis @ basis.mT, self.projected)
 
@@ -89,14 +89,7 @@ class DualGradient:
 
     def _strongest(self, model: IncrementalClassifier, task: Task) -> dict[str, Tensor]:
         """Return for each adapted layer P `[in, k]`, of one pass over the task's images without any update."""
-        with model.adapters.left_out(), InputMoments(model.adapters) as moments:
-            for _ in model.passes(task.train):
-                pass
-        energies = {layer: c.double() for layer, c in moments.mean().items()}
-        nothing = {layer: Memory.empty(len(c)) for layer, c in energies.items()}
-        spaces = dual_gpm.free_spaces(list(energies.values()), list(nothing.values()))
-        found: dict[str, Tensor] = {}
-        for (layer, memory), space in zip(nothing.items(), spaces, strict=True):
-            strongest = dual_gpm.protect(memory, space, self.share, dual=False, first_task="reached").basis
-            found[layer] = strongest.to(model.adapters.layers[layer].base.weight)
-        return found
+        with model.adapters.left_out():
+            moments = input_moments(model, task)
+        layers = model.adapters.layers
+        return {name: strongest_directions(c, self.share).to(layers[name].base.weight) for name, c in moments.items()}

@@ -44,10 +44,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from lorastream.adapters import Adapter, InputMoments
+from lorastream.adapters import Adapter, layer_of
 from lorastream.data.task import Batch, Task
 from lorastream.linalg.energy import further_directions, kept_by_energy, order_by_energy, share_before
 from lorastream.methods.losses import classification_loss
+from lorastream.methods.moments import input_moments
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -94,13 +95,10 @@ class EnergyLoRA:
     def after_task(self, model: IncrementalClassifier, task: Task) -> None:
         """Put the ranks of the new update in order of what they give the outputs of the task's images."""
         model.adapters.freeze()
-        with InputMoments(model.adapters, centred=self.centred) as moments:
-            for _ in model.passes(task.train):
-                pass
-        gathered = moments.mean()
+        moments = input_moments(model, task, centred=self.centred)
         for name, adapter in model.adapters.items():
             *_, (up, down) = adapter.factors()
-            ordered = order_by_energy(up, down, gathered[name.rpartition("/")[0]])
+            ordered = order_by_energy(up, down, moments[layer_of(name)])
             adapter.replace_newest(ordered.up, ordered.down)
             new = share_before(ordered.energies)
             self.before_[name] = torch.cat([self.before_[name].to(new), new]) if name in self.before_ else new

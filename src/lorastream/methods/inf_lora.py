@@ -39,11 +39,12 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from lorastream.adapters import InputMoments
+from lorastream.adapters import layer_of
 from lorastream.data.task import Batch, Task
 from lorastream.linalg import dual_gpm
 from lorastream.linalg.dual_gpm import Energy, FirstTask, FreeSpace, Memory
 from lorastream.methods.losses import classification_loss
+from lorastream.methods.moments import input_moments
 from lorastream.methods.protocol import SETTINGS, Projection, Traits
 from lorastream.model import IncrementalClassifier
 
@@ -110,7 +111,7 @@ class InfLoRA:
             adapter.check_growth(self.rank)
         spaces = self._free_spaces(model, task, epoch=0)
         downs = {
-            name: dual_gpm.design(spaces[_layer(name)], self.rank, row_scale=self.row_scale)
+            name: dual_gpm.design(spaces[layer_of(name)], self.rank, row_scale=self.row_scale)
             for name, _ in adapters.items()
         }
         adapters.grow(self.rank, generator=model.randomness.torch("adapters", task.index), downs=downs)
@@ -145,10 +146,8 @@ class InfLoRA:
 
     def _free_spaces(self, model: IncrementalClassifier, task: Task, *, epoch: int) -> dict[str, FreeSpace]:
         """Pass once over the task's images, augmented as in that epoch of training; decompose each layer's inputs."""
-        with InputMoments(model.adapters) as moments:
-            for _ in model.passes(task.train, epoch=epoch if self.augmented_statistics else None):
-                pass
-        energies = {layer: dual_gpm.energy(c.double(), self.energy) for layer, c in moments.mean().items()}
+        moments = input_moments(model, task, epoch=epoch if self.augmented_statistics else None)
+        energies = {layer: dual_gpm.energy(c.double(), self.energy) for layer, c in moments.items()}
         memories = [self.protection(layer, len(one)) for layer, one in energies.items()]
         return dict(zip(energies, dual_gpm.free_spaces(list(energies.values()), memories), strict=True))
 
@@ -163,8 +162,3 @@ class InfLoRA:
         self.protected_.pop(layer, None)
         stored = self.free_ if memory.mode == "retain" else self.protected_
         stored[layer] = memory.basis.float()
-
-
-def _layer(adapter: str) -> str:
-    """Return the name of the layer that an adapter, `LAYER/PART`, is on."""
-    return adapter.rpartition("/")[0]

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lorastream.linalg.energy import further_directions, kept_by_energy, order_by_energy, share_before
+from lorastream.linalg.energy import (
+    further_directions,
+    kept_by_energy,
+    order_by_energy,
+    share_before,
+    strongest_directions,
+)
 
 seeds = st.integers(0, 2**31)
 widths = st.integers(1, 9)
@@ -114,3 +120,12 @@ def test_further_directions_are_orthonormal_to_the_known(seed: int, width: int, 
     assert found.shape == (width, count)
     torch.testing.assert_close(found.mT @ found, torch.eye(count, dtype=torch.float64))
     torch.testing.assert_close(before.mT @ found, torch.zeros(known, count, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_the_strongest_directions_are_the_fewest_that_hold_the_share() -> None:
+    """Along e_1, e_2, e_3 there is 1, 6 and 3: of all the energy e_2 holds 0.6, and with e_3 0.9."""
+    moment = torch.diag(_exact([1, 6, 3])[0])
+    for share, kept in {0.5: [1], 0.6: [1], 0.61: [1, 2], 0.9: [1, 2], 1.0: [0, 1, 2]}.items():
+        found = strongest_directions(moment, share)
+        torch.testing.assert_close(found @ found.mT, torch.diag(torch.tensor([i in kept for i in range(3)]).double()))
+    assert strongest_directions(torch.zeros(3, 3), 0.5).shape == (3, 1), "one, also where there is no energy"
