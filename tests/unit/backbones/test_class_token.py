@@ -9,10 +9,11 @@ import pytest
 import timm
 import torch
 from timm.layers import Mlp
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import Block
 
 from lorastream.adapters import Target, attach
 from lorastream.backbones.class_token import ClassTokenBlock, narrow
+from tiny import exact_network
 
 TARGETS = [Target("blocks.*.attn.qkv", part=0, parts=3), Target("blocks.*.attn.qkv", part=2, parts=3)]
 KINDS: dict[str, dict[str, Any]] = {
@@ -28,23 +29,13 @@ READ_MORE: dict[str, dict[str, Any]] = {
 }
 
 
-def _network(**options: Any) -> VisionTransformer:
-    torch.manual_seed(3)
-    made = VisionTransformer(
-        img_size=16, patch_size=8, embed_dim=24, depth=3, num_heads=2, mlp_ratio=2, num_classes=0, **options
-    )
-    for parameter in made.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return made.double().eval().requires_grad_(requires_grad=False)
-
-
 def _images() -> torch.Tensor:
     return torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_and_gradients_are_those_of_the_whole_block(kind: str) -> None:
-    whole = _network(**KINDS[kind])
+    whole = exact_network(**KINDS[kind])
     narrowed = copy.deepcopy(whole)
     assert narrow(narrowed)
     found: list[list[torch.Tensor]] = []
@@ -59,7 +50,7 @@ def test_features_and_gradients_are_those_of_the_whole_block(kind: str) -> None:
 
 
 def test_the_last_block_computes_one_token_and_the_others_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = _network()
+    network = exact_network()
     narrow(network)
     seen: list[int] = []
     forward = Mlp.forward
@@ -74,7 +65,7 @@ def test_the_last_block_computes_one_token_and_the_others_all(monkeypatch: pytes
 
 
 def test_weights_keep_their_names_and_copies_stay_narrow() -> None:
-    whole = _network()
+    whole = exact_network()
     names = list(whole.state_dict())
     narrow(whole)
     assert list(whole.state_dict()) == names
@@ -83,7 +74,7 @@ def test_weights_keep_their_names_and_copies_stay_narrow() -> None:
 
 @pytest.mark.parametrize("kind", READ_MORE)
 def test_a_network_of_which_more_is_read_is_left_alone(kind: str) -> None:
-    network = _network(**READ_MORE[kind])
+    network = exact_network(**READ_MORE[kind])
     before = type(network.blocks[-1])
     assert not narrow(network)
     assert type(network.blocks[-1]) is before
