@@ -194,6 +194,8 @@ class IncrementalClassifier(nn.Module):
         statistics: whoever drops a class that has any calls their `forget` as well.
         """
         self.head.forget(label)
+        if self.prompts is not None:
+            self.prompts.forget(label)
         del self.class_names[label]
         self.task_sizes[place(label, self.task_sizes)[0]] -= 1
 
@@ -219,6 +221,12 @@ class IncrementalClassifier(nn.Module):
         adapted = run(images)
         with self.adapters.left_out():
             return torch.cat([self.backbone(images), adapted], dim=1)
+
+    def features_of_newest(self, images: Tensor) -> Tensor:
+        """Return `[n, width]` of normalised images of the newest task: with its own prompts, whichever would answer."""
+        if self.prompts is None:
+            return self.features(images)
+        return self.features(images, prompts=self.prompts.of_newest(self.queries(images)))
 
     def compile_training(self) -> None:
         """Let `torch.compile` make the passes that learn faster; passes without gradients stay as they are.

@@ -47,6 +47,7 @@ def test_figures_of_one_table_stand_together(lorastream: Callable[..., Any]) -> 
       l2p          71.26 ± 0.44 / 76.13 ± 0.46
       dual_prompt  68.22 ± 0.20 / 73.81 ± 0.39
       coda_prompt  74.05 ± 0.41 / 78.14 ± 0.39
+      hide_prompt  74.65 ± 0.14 / 78.46 ± 0.18
     The authors' log: SD-LoRA repository at 8bacded, logs/InR-T20.log (its name
     notwithstanding, ten tasks); one run; seed 1995
       sd_lora  78.17 / 82.59

@@ -35,6 +35,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "energy_lora": [{"rank": 4, "energy": 0.9, "centred": False, "targets": ("query", "value")}],
     "l2p": [{"answer_from": "class_token", "queries": "augmented", "pool": 3, "top_k": 1}],
     "dual_prompt": [{"shared_blocks": 0, "go_on": False, "queries": "augmented"}],
+    "prompt_routing": [{"covariance": "full", "share": 0.3, "go_on": False, "router_epochs": 2}],
     "coda_prompt": [{"orthogonality": 0.1, "components": 3, "queries": "augmented"}],
     "lora_sum": [
         {"penalty": "orthogonal", "overlap": "squared"},

@@ -31,6 +31,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("joint", {}),
     ("dual_prompt", {}),
     ("coda_prompt", {}),
+    ("prompt_routing", {"router_epochs": 2}),
 ]
 Make = Callable[..., Learner]
 
@@ -90,7 +91,7 @@ def test_statistics_are_those_of_the_features_after_the_task(make: Make, stream:
     statistics = learner.model.statistics
     assert isinstance(statistics, FullCovariance)
     assert statistics.n_classes == 4
-    passes = list(learner.model.passes(stream[1].train))
+    passes = list(learner.model.passes(stream[1].train, features=learner.model.features_of_newest))
     features, labels = torch.cat([f for _, f in passes]), torch.cat([batch.labels for batch, _ in passes])
     for label in stream[1].classes:
         own = features[labels == label].double().numpy()

@@ -5,5 +5,6 @@ from lorastream.prompts.components import PromptComponents
 from lorastream.prompts.kinds import load_prompts
 from lorastream.prompts.pool import PromptPool
 from lorastream.prompts.prompts import Chosen, Prompts
+from lorastream.prompts.routed import RoutedPrompts
 
-__all__ = ["Chosen", "PromptComponents", "PromptPool", "Prompts", "TaskPrompts", "load_prompts"]
+__all__ = ["Chosen", "PromptComponents", "PromptPool", "Prompts", "RoutedPrompts", "TaskPrompts", "load_prompts"]

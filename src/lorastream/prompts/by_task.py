@@ -8,11 +8,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from lorastream.prompts.prompts import Chosen, Prompts, uniform
+from lorastream.prompts.prefixes import TaskPrefixes
+from lorastream.prompts.prompts import Chosen, uniform
 from lorastream.prompts.selection import cosines
 
 
-class TaskPrompts(Prompts):
+class TaskPrompts(TaskPrefixes):
     """Prefixes and a key for every task, in some blocks, and shared prefixes in others.
 
     Args:
@@ -21,19 +22,16 @@ class TaskPrompts(Prompts):
         task_blocks: which blocks take the prefixes of a task; none of the former.
 
     Attributes:
-        prompts: per task `[blocks, 2, length, width]`.
         keys: per task `[width]`.
-        settled: how many tasks answers are chosen from; the task under way is not among them yet.
     """
 
     kind = "by_task"
 
     def __init__(self, shared: Tensor, *, shared_blocks: Sequence[int], task_blocks: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(task_blocks)
         self.shared = nn.Parameter(shared)
-        self.shared_blocks, self.task_blocks = tuple(shared_blocks), tuple(task_blocks)
-        self.prompts, self.keys = nn.ParameterList(), nn.ParameterList()
-        self.settled = 0
+        self.shared_blocks = tuple(shared_blocks)
+        self.keys = nn.ParameterList()
 
     @classmethod
     def drawn(
@@ -60,12 +58,8 @@ class TaskPrompts(Prompts):
             go_on: begin instead with the prefixes of the task before, where there is one.
             generator: of the numbers.
         """
-        width = self.shared.shape[-1]
-        shape = (len(self.task_blocks), 2, length, width)
-        new = uniform(*shape, half_width=half_width, generator=generator, like=self.shared)
-        key = uniform(width, half_width=half_width, generator=generator, like=self.shared)
-        self.requires_grad_(requires_grad=False)
-        self.prompts.append(nn.Parameter(self.prompts[-1].detach().clone() if go_on and len(self.prompts) else new))
+        self.add(length, half_width=half_width, go_on=go_on, generator=generator, like=self.shared)
+        key = uniform(self.shared.shape[-1], half_width=half_width, generator=generator, like=self.shared)
         self.keys.append(nn.Parameter(key))
         self.shared.requires_grad_()
 
@@ -73,17 +67,12 @@ class TaskPrompts(Prompts):
         """Return for each image what is shared, and the prefixes of the settled task whose key is nearest."""
         known = max(self.settled, 1)
         closeness, nearest = cosines(queries, torch.stack(list(self.keys)[:known])).max(dim=1)
-        return self._chosen(torch.stack(list(self.prompts)[:known])[nearest], closeness)
+        return self._with_shared(self.of(nearest), closeness)
 
     def of_newest(self, queries: Tensor) -> Chosen:
         """Return what is shared and the prefixes of the newest task, and how near its key is to each query."""
         closeness = cosines(queries, self.keys[-1][None])[:, 0]
-        return self._chosen(self.prompts[-1].expand(queries.shape[0], -1, -1, -1, -1), closeness)
-
-    def settle(self) -> None:
-        """End a task; see `Prompts`."""
-        super().settle()
-        self.settled = len(self.prompts)
+        return self._with_shared(self.newest(queries.shape[0]), closeness)
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
@@ -95,10 +84,9 @@ class TaskPrompts(Prompts):
         made.settle()
         return made
 
-    def _chosen(self, prompts: Tensor, closeness: Tensor) -> Chosen:
-        """Return prefixes `[n, blocks, 2, length, width]` by block, with those that are shared."""
-        own = dict(zip(self.task_blocks, prompts.unbind(dim=1), strict=True))
-        shared = self.shared.expand(prompts.shape[0], -1, -1, -1, -1).unbind(dim=1)
+    def _with_shared(self, own: Mapping[int, Tensor], closeness: Tensor) -> Chosen:
+        """Return the prefixes of tasks by block, with those that are shared."""
+        shared = self.shared.expand(closeness.shape[0], -1, -1, -1, -1).unbind(dim=1)
         return Chosen(prefixes={**dict(zip(self.shared_blocks, shared, strict=True)), **own}, closeness=closeness)
 
     def _tensors(self) -> dict[str, Tensor]:

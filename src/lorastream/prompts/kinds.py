@@ -11,8 +11,11 @@ from lorastream.prompts.by_task import TaskPrompts
 from lorastream.prompts.components import PromptComponents
 from lorastream.prompts.pool import PromptPool
 from lorastream.prompts.prompts import Prompts
+from lorastream.prompts.routed import RoutedPrompts
 
-KINDS: Mapping[str, type[Prompts]] = {made.kind: made for made in (PromptPool, TaskPrompts, PromptComponents)}
+KINDS: Mapping[str, type[Prompts]] = {
+    made.kind: made for made in (PromptPool, TaskPrompts, PromptComponents, RoutedPrompts)
+}
 
 
 def load_prompts(tensors: Mapping[str, Tensor]) -> Prompts:

@@ -50,6 +50,13 @@ class Prompts(nn.Module):
         """Return what enters with images, whose queries are `[n, width]`, to answer."""
         raise NotImplementedError
 
+    def of_newest(self, queries: Tensor) -> Chosen:
+        """Return what enters with images of the newest task, by their queries `[n, width]`; by default, to answer."""
+        return self(queries)
+
+    def forget(self, label: int) -> None:
+        """Drop what is kept of a class; by default nothing is, and prompts that learnt from it stay."""
+
     def settle(self) -> None:
         """End a task: nothing learns, no query is kept, and what was learnt takes part in answers."""
         self.requires_grad_(requires_grad=False)

@@ -12,7 +12,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from lorastream.data.task import Task
-from lorastream.heads import TrainedHead, features_by_class
+from lorastream.heads import TrainedHead
 from lorastream.methods.protocol import Method, learnt_parameters, learnt_state
 from lorastream.model import IncrementalClassifier
 from lorastream.training.descent import Descent
@@ -24,7 +24,7 @@ from lorastream.training.ranks import ranks_of
 from lorastream.training.requirements import check_compiler, check_described, check_head_kept, check_ranks
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
-from lorastream.training.settle import align, features_before, settle
+from lorastream.training.settle import align, features_after, features_before, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def learn(
     method.after_task(model, task)
     if ranks is not None:
         ranks.delete()
-    features = features_by_class(model.passes(task.train), task.classes) if settings.alignment is not None else []
+    features = features_after(model, task, settings)
     settle(model, task, labels, features)
     figures: dict[str, Any] = {}
     if settings.alignment is not None:

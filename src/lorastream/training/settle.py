@@ -46,6 +46,16 @@ def features_before(model: IncrementalClassifier, task: Task, settings: Training
     return features_by_class(model.passes(task.train), task.classes) if followed or held else []
 
 
+def features_after(model: IncrementalClassifier, task: Task, settings: TrainingSettings) -> list[Tensor]:
+    """Return the features of a task's plain images by class as they are after it, where classes are described.
+
+    Of a model with prompts those with the task's own, as HiDe-Prompt has them, whichever would be chosen to answer.
+    """
+    if settings.alignment is None:
+        return []
+    return features_by_class(model.passes(task.train, features=model.features_of_newest), task.classes)
+
+
 def align(
     model: IncrementalClassifier,
     task: Task,

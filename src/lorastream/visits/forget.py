@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lorastream.heads import load_statistics
 from lorastream.heads.kinds import load_head
+from lorastream.prompts import load_prompts
 from lorastream.training.checkpoint import read_model
 
 
@@ -27,4 +28,8 @@ def without_class(folder: Path, label: int) -> tuple[dict[str, Any], dict[str, d
         statistics = load_statistics(parts["statistics"])
         statistics.forget(label)
         parts["statistics"] = statistics.tensors()
+    if "prompts" in parts:
+        prompts = load_prompts(parts["prompts"])
+        prompts.forget(label)
+        parts["prompts"] = prompts.tensors()
     return manifest, parts

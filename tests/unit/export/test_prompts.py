@@ -28,7 +28,7 @@ def make(tiny_backbone: Callable[[], Backbone], synthetic_stream: Callable[..., 
     return learner
 
 
-@pytest.mark.parametrize(("method", "target"), [("dual_prompt", "onnx"), ("l2p", "torch")])
+@pytest.mark.parametrize(("method", "target"), [("dual_prompt", "onnx"), ("l2p", "torch"), ("prompt_routing", "onnx")])
 def test_a_program_takes_both_passes(make: Make, tmp_path: Path, method: str, target: str) -> None:
     assert export_model(make(method), target, tmp_path / "out").largest_difference < 1e-5
 

@@ -49,5 +49,5 @@ def test_prompts_made_again_choose_the_same(make: object) -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"(?s)stored prompts.*pool or by_task or components.*wave"):
+    with pytest.raises(CheckpointError, match=r"(?s)stored prompts.*pool or by_task or components or routed.*wave"):
         load_prompts({"wave/keys": torch.zeros(1)})

@@ -25,18 +25,21 @@ SD_LORA_TABLE_2: dict[str, Row] = {
     "imagenet_r_n5_sd_lora l2p": (73.04, 0.71, 76.94, 0.41),
     "imagenet_r_n5_sd_lora dual_prompt": (69.99, 0.57, 72.24, 0.41),
     "imagenet_r_n5_sd_lora coda_prompt": (76.63, 0.27, 80.30, 0.28),
+    "imagenet_r_n5_sd_lora hide_prompt": (74.77, 0.25, 78.15, 0.24),
     "imagenet_r_n10_sd_lora sd_lora": (77.34, 0.35, 82.04, 0.24),
     "imagenet_r_n10_sd_lora sd_lora_rr": (77.18, 0.39, 81.74, 0.24),
     "imagenet_r_n10_sd_lora sd_lora_kd": (77.03, 0.67, 81.52, 0.26),
     "imagenet_r_n10_sd_lora l2p": (71.26, 0.44, 76.13, 0.46),
     "imagenet_r_n10_sd_lora dual_prompt": (68.22, 0.20, 73.81, 0.39),
     "imagenet_r_n10_sd_lora coda_prompt": (74.05, 0.41, 78.14, 0.39),
+    "imagenet_r_n10_sd_lora hide_prompt": (74.65, 0.14, 78.46, 0.18),
     "imagenet_r_n20_sd_lora sd_lora": (75.26, 0.37, 80.22, 0.72),
     "imagenet_r_n20_sd_lora sd_lora_rr": (74.05, 0.51, 80.65, 0.35),
     "imagenet_r_n20_sd_lora sd_lora_kd": (74.12, 0.66, 80.11, 0.75),
     "imagenet_r_n20_sd_lora l2p": (68.97, 0.51, 74.16, 0.32),
     "imagenet_r_n20_sd_lora dual_prompt": (65.23, 0.45, 71.30, 0.16),
     "imagenet_r_n20_sd_lora coda_prompt": (69.38, 0.33, 73.95, 0.63),
+    "imagenet_r_n20_sd_lora hide_prompt": (73.59, 0.19, 77.93, 0.19),
 }
 SD_LORA_TABLE_3: dict[str, Row] = {
     "imagenet_a_n10_sd_lora sd_lora": (55.96, 0.73, 64.95, 1.63),
@@ -45,6 +48,7 @@ SD_LORA_TABLE_3: dict[str, Row] = {
     "imagenet_a_n10_sd_lora l2p": (42.94, 1.27, 51.40, 1.95),
     "imagenet_a_n10_sd_lora dual_prompt": (45.49, 0.96, 54.68, 1.24),
     "imagenet_a_n10_sd_lora coda_prompt": (45.36, 0.78, 57.03, 0.94),
+    "imagenet_a_n10_sd_lora hide_prompt": (42.70, 0.60, 56.32, 0.40),
     "imagenet_a_n10_inf_lora inf_lora": (49.20, 1.12, 60.92, 0.61),
     "domainnet_n5_sd_lora sd_lora": (72.82, 0.37, 78.89, 0.50),
     "domainnet_n5_sd_lora sd_lora_rr": (72.58, 0.40, 78.79, 0.78),
@@ -52,6 +56,7 @@ SD_LORA_TABLE_3: dict[str, Row] = {
     "domainnet_n5_sd_lora l2p": (70.26, 0.25, 75.83, 0.98),
     "domainnet_n5_sd_lora dual_prompt": (68.26, 0.90, 73.84, 0.45),
     "domainnet_n5_sd_lora coda_prompt": (70.58, 0.53, 76.68, 0.44),
+    "domainnet_n5_sd_lora hide_prompt": (72.20, 0.08, 77.01, 0.04),
     "domainnet_n5_inf_lora inf_lora": (71.59, 0.23, 78.29, 0.50),
 }
 SD_LORA_TABLE_6: dict[str, Row] = {

@@ -112,7 +112,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_learnt(draw: Draw
     assert learner.n_tasks == 1
 
 
-@pytest.mark.parametrize("method", ["l2p", "dual_prompt", "coda_prompt"])
+@pytest.mark.parametrize("method", ["l2p", "dual_prompt", "coda_prompt", "prompt_routing"])
 def test_after_a_refusal_prompts_are_what_they_were(
     draw: Draw, make: Make, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
