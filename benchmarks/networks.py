@@ -63,11 +63,16 @@ class Shape:
         return self.depth == WHOLE_DEPTH
 
     @property
+    def title(self) -> str:
+        """For a heading, without the batch."""
+        name = {"vit_ti_16": "ViT-Ti/16", "vit_b_16": "ViT-B/16"}[self.name]
+        blocks = "" if self.whole else f", {self.depth} of {WHOLE_DEPTH} blocks"
+        return f"{name}{blocks}, {self.image_size} px"
+
+    @property
     def described(self) -> str:
         """For a heading."""
-        title = {"vit_ti_16": "ViT-Ti/16", "vit_b_16": "ViT-B/16"}[self.name]
-        blocks = "" if self.whole else f", {self.depth} of {WHOLE_DEPTH} blocks"
-        return f"{title}{blocks}, {self.image_size} px, batch {self.batch}"
+        return f"{self.title}, batch {self.batch}"
 
 
 def shapes(device: Device, *, quick: bool, batch: int | None = None) -> list[Shape]:
