@@ -36,6 +36,7 @@ from measuring import (
     Place,
     Quick,
     Timed,
+    apart,
     figure,
     precision_context,
     precisions,
@@ -203,7 +204,7 @@ def main(
     out: Out = None,
 ) -> None:
     """Measure, print and write."""
-    place = Place(name="inference", device=device, quick=quick, out=out)
+    place = Place(name="inference", device=device, quick=quick, out=out, variant=apart(batch=batch))
     kinds, left_out = precisions(device)
     budget = Budget(seconds=1.0, rounds=2) if quick else Budget(seconds=6.0, rounds=5)
     rows: list[Json] = []

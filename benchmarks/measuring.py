@@ -54,6 +54,7 @@ class Place:
 
     Attributes:
         name: of the benchmark, and of its JSON.
+        variant: what sets a run apart from the usual one, such as `batch_128`; its figures never replace the usual.
         device: `cpu` or `cuda`.
         quick: tiny shapes and few rounds, to see that it works; the figures mean nothing.
         out: the folder of the JSON; None for the usual one.
@@ -63,6 +64,7 @@ class Place:
     device: Device = "cpu"
     quick: bool = False
     out: Path | None = None
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -72,9 +74,10 @@ class Place:
 
     @property
     def path(self) -> Path:
-        """The JSON to write: apart for a GPU, and for quick figures, which never replace real ones."""
+        """The JSON to write: apart for a GPU, for variants, and for quick figures, which never replace real ones."""
         folder = self.out or (QUICK_RESULTS if self.quick else RESULTS)
-        return folder / f"{self.name}{'' if self.device == 'cpu' else '_' + self.device}.json"
+        apart = [self.device] * (self.device != "cpu") + [self.variant] * bool(self.variant)
+        return folder / f"{'_'.join([self.name, *apart])}.json"
 
     def write(self, figures: Sequence[Json], **details: Any) -> None:  # noqa: ANN401 (plain values)
         """Write the figures, the conditions that they were measured under, and what else there is to tell."""
@@ -122,6 +125,11 @@ class Timed:
 
     work: Work
     before: Work = field(default=lambda: None)
+
+
+def apart(*, shape: str = "", batch: int | None = None) -> str:
+    """Return the `variant` of a run of one shape alone, or with another batch; empty for the usual one."""
+    return "_".join([shape] * bool(shape) + [f"batch_{batch}"] * (batch is not None))
 
 
 def take_turns(

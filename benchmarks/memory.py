@@ -24,6 +24,7 @@ from measuring import (
     Out,
     Place,
     Quick,
+    apart,
     console,
     figure,
     kept_bytes,
@@ -115,7 +116,7 @@ def main(
     out: Out = None,
 ) -> None:
     """Count, print and write."""
-    place = Place(name="memory", device=device, quick=quick, out=out)
+    place = Place(name="memory", device=device, quick=quick, out=out, variant=apart(batch=batch))
     kinds, left_out = precisions(device)
     if left_out:
         console.print(left_out)

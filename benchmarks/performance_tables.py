@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from measuring import Json
@@ -11,18 +11,22 @@ from targets import verdicts
 
 
 def targets_table(folder: Path) -> str:
-    """Return every target with what was measured, the bound, and whether it is met."""
+    """Return every target with what was measured, the bound, and whether it is met; and what was measured apart."""
     results = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
-    lines = [(number, what.replace("\n  ", " "), *rest) for number, what, *rest in verdicts(results)]
-    return table(("", "target, at its worst measurement", "measured", "bound", ""), lines, right={2, 3})
+    parts = [_verdicts(results)]
+    for apart in _apart(folder):
+        title = ", ".join(apart["shapes"].values())
+        parts.append(f"Measured apart, {title}:\n\n" + _verdicts({"step_cost": apart}, measured_only=True))
+    return "\n\n".join(parts)
 
 
 def steps_table(folder: Path) -> str:
     """Return every measured step: its time, over the floor's, and what it saves for the backward pass."""
-    cost, memory = _read(folder / "step_cost.json"), _read(folder / "memory.json")
+    memory = _read(folder / "memory.json")
     saved = {_key(row): row["saved_bytes"] / row["batch"] for row in memory["rows"]}
     parts: list[str] = []
-    for shape, title in cost["shapes"].items():
+    runs = [_read(folder / "step_cost.json"), *_apart(folder)]
+    for cost, shape, title in ((run, *item) for run in runs for item in run["shapes"].items()):
         rows = [
             (
                 row["method"] + (f", released way, batch {row['batch']}" if row["looped"] else ""),
@@ -43,6 +47,17 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[
     """Return a Markdown table; the numbers of `right` are the columns that stand to the right."""
     marks = ["--:" if column in right else ":--" for column in range(len(headings))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, marks, *rows))
+
+
+def _verdicts(results: Mapping[str, Json], *, measured_only: bool = False) -> str:
+    lines = [(number, what.replace("\n  ", " "), *rest) for number, what, *rest in verdicts(results)]
+    shown = [line for line in lines if line[-1] != "not measured" or not measured_only]
+    return table(("", "target, at its worst measurement", "measured", "bound", ""), shown, right={2, 3})
+
+
+def _apart(folder: Path) -> list[Json]:
+    """Return what was measured of steps in runs of their own, such as at another batch."""
+    return [_read(path) for path in sorted(folder.glob("step_cost_*batch_*.json"))]
 
 
 def _key(row: Json) -> tuple[str, str, str, bool, int]:

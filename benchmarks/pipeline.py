@@ -34,6 +34,7 @@ from measuring import (
     Out,
     Place,
     Quick,
+    apart,
     figure,
     precision_context,
     precisions,
@@ -136,7 +137,7 @@ def main(
     out: Out = None,
 ) -> None:
     """Measure, print and write."""
-    place = Place(name="pipeline", device=device, quick=quick, out=out)
+    place = Place(name="pipeline", device=device, quick=quick, out=out, variant=apart(batch=batch))
     kinds, left_out = precisions(device)
     shape: Shape = networks.shapes(device, quick=quick, batch=batch)[0]
     steps = steps or {"cpu": 8, "cuda": 40}[device]

@@ -2,6 +2,7 @@
 
     python benchmarks/step_cost.py            # float32, and bf16 where the processor has units for it
     python benchmarks/step_cost.py --device cuda
+    python benchmarks/step_cost.py --shape vit_b_16 --batch 128    # the papers' batch; figures of its own
 
 The ways are defined in code: the floor and ours, `sd_lora` and `inf_lora`, in `networks.py`, the released codes' in
 `released.py`. Rank 10, random weights. A step is a forward and a backward pass without the optimiser's; ours composes
@@ -27,6 +28,7 @@ from measuring import (
     Place,
     Quick,
     Timed,
+    apart,
     console,
     figure,
     matrix_rate,
@@ -178,7 +180,7 @@ def main(
     out: Out = None,
 ) -> None:
     """Measure, print and write."""
-    place = Place(name="step_cost", device=device, quick=quick, out=out)
+    place = Place(name="step_cost", device=device, quick=quick, out=out, variant=apart(shape=shape, batch=batch))
     kinds, left_out = precisions(device)
     if left_out:
         console.print(left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import typer
 from torch import Tensor, nn
 
 import measuring
-from measuring import Place, Timed, kept_bytes, operations, precisions, ratio, take_turns
+from measuring import Place, Timed, apart, kept_bytes, operations, precisions, ratio, take_turns
 
 
 def test_saved_bytes_are_those_counted_by_hand() -> None:
@@ -91,3 +92,12 @@ def test_quick_figures_never_replace_real_ones(monkeypatch: pytest.MonkeyPatch) 
     assert whole.path.name == quick.path.name == "x.json"
     assert whole.path.parent != quick.path.parent
     assert card.path == whole.path.parent / "x_cuda.json"
+
+
+def test_a_run_of_its_own_kind_never_replaces_the_usual_figures(tmp_path: Path) -> None:
+    usual = Place(name="memory", out=tmp_path).path
+    small, other = (Place(name="memory", out=tmp_path, variant=apart(batch=n)).path for n in (1, 128))
+    assert usual.name == "memory.json"
+    assert {small.name, other.name} == {"memory_batch_1.json", "memory_batch_128.json"}
+    assert apart(shape="vit_b_16", batch=8) == "vit_b_16_batch_8"
+    assert apart() == ""
