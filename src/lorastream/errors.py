@@ -17,8 +17,12 @@ LorastreamError                exit code 1
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=str)
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -129,4 +133,22 @@ def unknown_name(where: str, *, kind: str, got: str, choices: Iterable[str]) -> 
         expected=f"a {kind}: {listed}" if known else f"a {kind} (there are none)",
         got=repr(got),
         next_step=f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"choose a {kind} from the list",
+    )
+
+
+def of_stored_kind(names: Iterable[str], kinds: Mapping[Name, Kind], *, what: str) -> Kind:
+    """Return the kind that stored tensors are of, by what all their names begin with: `KIND/NAME`.
+
+    Raises:
+        CheckpointError: of none that is known here, or of several.
+    """
+    found = sorted({name.partition("/")[0] for name in names})
+    for known, kind in kinds.items():
+        if found == [known]:
+            return kind
+    raise CheckpointError(
+        what,
+        expected=f"of kind {' or '.join(kinds)}",
+        got=", ".join(found) or "nothing",
+        next_step="load the model with the release of lorastream that wrote it, or a newer one",
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lorastream.errors import CheckpointError
+from lorastream.errors import of_stored_kind
 from lorastream.heads.described import ClassStatistics
 from lorastream.heads.diagonal_covariance import DiagonalCovariance
 from lorastream.heads.full_covariance import FullCovariance, LedoitWolfCovariance, OASCovariance
@@ -40,13 +40,4 @@ def load_statistics(tensors: Mapping[str, Tensor]) -> ClassStatistics:
     Raises:
         CheckpointError: statistics of a kind that is not known here.
     """
-    kinds = {name.partition("/")[0] for name in tensors}
-    for known, made in STATISTICS.items():
-        if kinds == {known}:
-            return made.of_tensors(tensors)
-    raise CheckpointError(
-        "the stored class statistics",
-        expected=f"of kind {' or '.join(STATISTICS)}",
-        got=", ".join(sorted(kinds)) or "nothing",
-        next_step="load the model with the release of lorastream that wrote it, or a newer one",
-    )
+    return of_stored_kind(tensors, STATISTICS, what="the stored class statistics").of_tensors(tensors)

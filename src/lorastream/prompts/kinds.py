@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from lorastream.errors import CheckpointError
+from lorastream.errors import of_stored_kind
 from lorastream.prompts.by_task import TaskPrompts
 from lorastream.prompts.components import PromptComponents
 from lorastream.prompts.pool import PromptPool
@@ -24,13 +24,5 @@ def load_prompts(tensors: Mapping[str, Tensor]) -> Prompts:
     Raises:
         CheckpointError: prompts of a kind that is not known here.
     """
-    kinds = {name.partition("/")[0] for name in tensors}
-    for known, made in KINDS.items():
-        if kinds == {known}:
-            return made.of_tensors({name.partition("/")[2]: tensor for name, tensor in tensors.items()})
-    raise CheckpointError(
-        "the stored prompts",
-        expected=f"of kind {' or '.join(KINDS)}",
-        got=", ".join(sorted(kinds)) or "nothing",
-        next_step="load the model with the release of lorastream that wrote it, or a newer one",
-    )
+    kind = of_stored_kind(tensors, KINDS, what="the stored prompts")
+    return kind.of_tensors({name.partition("/")[2]: tensor for name, tensor in tensors.items()})
