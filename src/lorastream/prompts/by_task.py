@@ -23,6 +23,7 @@ class TaskPrompts(TaskPrefixes):
 
     Attributes:
         keys: per task `[width]`.
+        settled: how many tasks answers are chosen from; the task under way is not among them yet.
     """
 
     kind = "by_task"
@@ -32,6 +33,7 @@ class TaskPrompts(TaskPrefixes):
         self.shared = nn.Parameter(shared)
         self.shared_blocks = tuple(shared_blocks)
         self.keys = nn.ParameterList()
+        self.settled = 0
 
     @classmethod
     def drawn(
@@ -73,6 +75,11 @@ class TaskPrompts(TaskPrefixes):
         """Return what is shared and the prefixes of the newest task, and how near its key is to each query."""
         closeness = cosines(queries, self.keys[-1][None])[:, 0]
         return self._with_shared(self.newest(queries.shape[0]), closeness)
+
+    def settle(self) -> None:
+        """End a task; see `Prompts`."""
+        super().settle()
+        self.settled = len(self.prompts)
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:

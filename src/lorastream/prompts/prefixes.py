@@ -18,14 +18,12 @@ class TaskPrefixes(Prompts):
 
     Attributes:
         prompts: per task `[blocks, 2, length, width]`.
-        settled: how many tasks answers are chosen from; the task under way is not among them yet.
     """
 
     def __init__(self, task_blocks: Sequence[int]) -> None:
         super().__init__()
         self.task_blocks = tuple(task_blocks)
         self.prompts = nn.ParameterList()
-        self.settled = 0
 
     def add(self, length: int, *, half_width: float, go_on: bool, generator: torch.Generator, like: Tensor) -> None:
         """Add prefixes for a new task; they alone learn.
@@ -49,11 +47,6 @@ class TaskPrefixes(Prompts):
     def newest(self, n: int) -> dict[int, Tensor]:
         """Return by block the prefixes `[n, 2, length, width]` of the newest task, for n images."""
         return self._by_block(self.prompts[-1].expand(n, -1, -1, -1, -1))
-
-    def settle(self) -> None:
-        """End a task; see `Prompts`."""
-        super().settle()
-        self.settled = len(self.prompts)
 
     def _by_block(self, prefixes: Tensor) -> dict[int, Tensor]:
         return dict(zip(self.task_blocks, prefixes.unbind(dim=1), strict=True))
