@@ -2,7 +2,7 @@
 
     python benchmarks/step_cost.py            # float32, and bf16 where the processor has units for it
     python benchmarks/step_cost.py --device cuda
-    python benchmarks/step_cost.py --shape vit_b_16 --batch 128    # the papers' batch; figures of its own
+    python benchmarks/step_cost.py --shape vit_b_16 --batch 128 --no-loops    # the papers' batch
 
 The ways are defined in code: the floor and ours, `sd_lora` and `inf_lora`, in `networks.py`, the released codes' in
 `released.py`. Rank 10, random weights. A step is a forward and a backward pass without the optimiser's; ours composes
@@ -177,9 +177,13 @@ def main(
     quick: Quick = False,
     shape: Annotated[str, typer.Option(help="Only this one: vit_ti_16 or vit_b_16.")] = "",
     batch: Annotated[int | None, typer.Option(help="Images a step; 32 on a processor, 128 on a GPU.")] = None,
+    loops: Annotated[bool, typer.Option(help="The released codes' way too.")] = True,
     out: Out = None,
 ) -> None:
     """Measure, print and write."""
+    plan = QUICK if quick else WHOLE
+    if not loops:
+        plan = replace(plan, loop_tasks={})
     place = Place(name="step_cost", device=device, quick=quick, out=out, variant=apart(shape=shape, batch=batch))
     kinds, left_out = precisions(device)
     if left_out:
@@ -190,7 +194,7 @@ def main(
     for one in chosen:
         for precision in kinds:
             setup = Setup(shape=one, device=device, precision=precision)
-            new_rows, new_figures = measure(setup, QUICK if quick else WHOLE)
+            new_rows, new_figures = measure(setup, plan)
             show(setup, new_rows)
             rows += new_rows
             figures += new_figures
