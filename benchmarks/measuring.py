@@ -76,8 +76,8 @@ class Place:
     def path(self) -> Path:
         """The JSON to write: apart for a GPU, for variants, and for quick figures, which never replace real ones."""
         folder = self.out or (QUICK_RESULTS if self.quick else RESULTS)
-        apart = [self.device] * (self.device != "cpu") + [self.variant] * bool(self.variant)
-        return folder / f"{'_'.join([self.name, *apart])}.json"
+        words = [self.name, self.device if self.device != "cpu" else "", self.variant]
+        return folder / f"{'_'.join(filter(None, words))}.json"
 
     def write(self, figures: Sequence[Json], **details: Any) -> None:  # noqa: ANN401 (plain values)
         """Write the figures, the conditions that they were measured under, and what else there is to tell."""

@@ -66,15 +66,12 @@ class RoutedPrompts(TaskPrefixes):
 
     def newest(self, n: int) -> dict[int, Tensor]:
         """Return by block the prefixes of the newest task for n images, mixed with those before; see `share`."""
-        own = self.prompts[-1]
-        if self.share:
-            own = (1 - self.share) * own + self.share * torch.stack(list(self.prompts)[:-1]).mean(dim=0)
-        return self._by_block(own.expand(n, -1, -1, -1, -1))
+        return self._by_block(self._mixed().expand(n, -1, -1, -1, -1))
 
     def settle(self) -> None:
         """End a task: its prefixes are what it answered with; see `Prompts`."""
         with torch.no_grad():
-            self.prompts[-1].copy_(torch.stack(list(self.newest(1).values()), dim=1)[0])
+            self.prompts[-1].copy_(self._mixed())
         self.share = 0.0
         super().settle()
 
@@ -109,6 +106,12 @@ class RoutedPrompts(TaskPrefixes):
         }
         made.settle()
         return made
+
+    def _mixed(self) -> Tensor:
+        own = self.prompts[-1]
+        if not self.share:
+            return own
+        return (1 - self.share) * own + self.share * torch.stack(list(self.prompts)[:-1]).mean(dim=0)
 
     def _tensors(self) -> dict[str, Tensor]:
         router = {"weight": self.weight, "bias": self.bias, "tasks": self.tasks}
