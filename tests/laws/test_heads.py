@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lorastream.backbones.backbone import Backbone
 from lorastream.data.stream import Stream
+from lorastream.data.task import Task
 from lorastream.errors import RecipeError
+from lorastream.heads import features_by_class
 from lorastream.learner import Learner
 
 ANGLES = {"scale": 16.0, "margin": 0.1}
@@ -25,7 +28,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("sequential_lora", {"alignment": {**ALIGNMENT, "drift": "linear", "covariance": "shared"}}),
     ("lora_sum", {"alignment": {**ALIGNMENT, "drift": "class_shift", "drift_spread": 0.5, "covariance": "diagonal"}}),
     ("finetune", {"alignment": None}),
-    ("sd_lora_plus", {"head": DISCRIMINANT}),
+    ("sd_lora_plus", {"head": {**DISCRIMINANT, "start": "class_means"}}),
     ("sequential_lora", {"head": DISCRIMINANT, "alignment": {"covariance": "full", "drift": "linear"}}),
 ]
 Make = Callable[..., Learner]
@@ -83,6 +86,31 @@ def test_the_margin_is_in_the_loss_and_not_in_the_answers(make: Make, stream: St
         logits = learner.model(batch.images, learning=True)
         logits[torch.arange(6), batch.labels] -= 16 * 0.1
     assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, batch.labels)), rel=1e-5)
+
+
+def _directions(learner: Learner, task: Task) -> Tensor:
+    """Return `[classes of the task, d]`: the means of its features at unit length, at unit length."""
+    found = features_by_class(learner.model.passes(task.train), task.classes)
+    return normalize(torch.stack([normalize(own, dim=1).mean(dim=0) for own in found]), dim=1)
+
+
+def test_rows_begin_at_class_means_of_the_network_that_takes_the_first_step(make: Make, stream: Stream) -> None:
+    """Without a step they still are there, for every head on angles; old rows are as they were."""
+    learner = make(epochs=0, alignment=None, head={**COSINE, "start": "class_means"})
+    for task in (stream[0], stream[1]):
+        learner.learn(task)
+        rows = learner.model.head.tensors()["weight"]
+        torch.testing.assert_close(rows[task.first_class :], _directions(learner, task), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rows[: stream[1].first_class], _directions(learner, stream[0]), atol=1e-5, rtol=0)
+
+
+def test_all_rows_of_joint_begin_at_class_means(stream: Stream, tiny_backbone: Callable[[], Backbone]) -> None:
+    head = {"kind": "cosine", "start": "class_means"}
+    learner = Learner(tiny_backbone(), "joint", training={"epochs": 0, "head": head})
+    learner.learn(stream.joined(0))
+    learner.learn(stream.joined(1))
+    expected = _directions(learner, stream.joined(1))
+    torch.testing.assert_close(learner.model.head.tensors()["weight"], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])

@@ -7,6 +7,10 @@ Source: the cosine-normalised head of SSIAT (CVPR 2024), MACIL and TUNA; the mar
 
 What may differ: the sources draw new rows from U(-1/√d, 1/√d), of length near 0.58; here as the linear head does, of
 length near 1. The length of a row does not change an answer, but the longer it is the slower it turns.
+
+Rows may begin where their classes are instead of anywhere, so that features need not move towards rows drawn blindly
+(Qi, Brown, Lowe, "Low-Shot Learning with Imprinted Weights", CVPR 2018, section 3.2): w_k at the mean of f/‖f‖ over the
+class's images, at unit length.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lorastream.heads.features import finite
 from lorastream.heads.trained import TrainedHead
 
 SCALE = 20.0
 """What cosines are multiplied by where nothing was said (SSIAT)."""
+_NO_DIRECTION = 1e-6
 
 
 class AngularHead(TrainedHead):
@@ -64,6 +70,23 @@ class AngularHead(TrainedHead):
             unit = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=1)
             rows = [F.normalize(own.to(unit), dim=1) for own in self.since(since)]
             return self.scale * torch.cat([F.linear(unit, own) for own in rows], dim=1)
+
+    def imprint(self, features: Sequence[Tensor]) -> None:
+        """Let the rows of the newest classes begin at the directions of their features.
+
+        Args:
+            features: `[n, d]` of each class, for the last `len(features)` classes; a class whose features have no mean
+                direction keeps the row that was drawn.
+
+        Raises:
+            DataError: a feature is not finite.
+        """
+        with torch.no_grad():
+            for label, own in enumerate(features, start=self.n_classes - len(features)):
+                mean = F.normalize(finite(label, own).double(), dim=1).mean(dim=0)
+                if mean.norm() > _NO_DIRECTION:
+                    task, row = self._place(label)
+                    self.weights[task][row] = F.normalize(mean, dim=0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the head has learnt, and s and m as one tensor `[2]`; nothing before the first task."""

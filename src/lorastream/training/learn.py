@@ -20,11 +20,12 @@ from lorastream.training.device import peak_memory_bytes, reset_peak_memory
 from lorastream.training.events import EpochDone, Listener, TaskLearnt, nobody
 from lorastream.training.hooks import hook
 from lorastream.training.penalties import penalties_of
+from lorastream.training.prepare import features_before, start_rows
 from lorastream.training.ranks import ranks_of
 from lorastream.training.requirements import check_compiler, check_described, check_head_kept, check_ranks
 from lorastream.training.resume import Keeper
 from lorastream.training.settings import TrainingSettings
-from lorastream.training.settle import align, features_after, features_before, settle
+from lorastream.training.settle import align, features_after, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ def learn(
         accelerator: device, precision and processes.
         listen: told of every step.
         again: for the last classes of the task that are known ones: their name in the task, and the one they are known
-            by. Their row begins as the known one, learns with the task's others, and takes its place; see `settle`.
+            by. Their row begins as the known one (unless rows begin at class means), learns with the task's others, and
+            takes its place; see `settle`.
         keeper: keeps what the task comes to, and gives what it had come to when it was stopped; None: nothing is kept.
 
     Raises:
@@ -100,6 +102,7 @@ def learn(
     before = features_before(model, task, settings)
     penalties = penalties_of(model, method, task, settings.penalties, before)
     method.before_task(model, task)
+    start_rows(model, task, settings)
     ranks = ranks_of(model, settings.ranks)
     descent = Descent(model, method, task, settings, accelerator, listen, keeper, penalties, ranks)
     learning = 0

@@ -87,10 +87,15 @@ class HeadSettings(_Table):
         lt=1,
         description="taken off the cosine of an image's own class in training; None: 0 (SSIAT 0, CDS 0.3)",
     )
+    start: Literal["drawn", "class_means"] | None = Field(
+        default=None,
+        description="where new rows begin: drawn, or imprinted, at the mean direction of their class's features before "
+        "the first step (Qi et al., CVPR 2018); None: drawn (SSIAT, CDS)",
+    )
 
     def _faults(self) -> Sequence[Fault]:
-        given = [key for key in ("scale", "margin") if getattr(self, key) is not None]
-        expected, got = 'scale and margin only with kind = "cosine" or "discriminant"', 'kind = "linear"'
+        given = [key for key in ("scale", "margin", "start") if getattr(self, key) is not None]
+        expected, got = 'scale, margin and start only with kind = "cosine" or "discriminant"', 'kind = "linear"'
         return [
             Fault(f"training.head.{key}", expected, got, f'write kind = "cosine", or leave {key} out')
             for key in given[:1]

@@ -35,17 +35,6 @@ def settle(model: IncrementalClassifier, task: Task, labels: Mapping[int, int], 
         model.forget(row)
 
 
-def features_before(model: IncrementalClassifier, task: Task, settings: TrainingSettings) -> list[Tensor]:
-    """Return the features of a task's plain images by class as they are before it, where something is told from them.
-
-    Drift is, and the penalty `covariance`.
-    """
-    drift = "none" if settings.alignment is None else settings.alignment.drift
-    followed = drift != "none" and model.statistics is not None and task.first_class > 0
-    held = settings.penalties.covariance > 0 and len(model.task_sizes) > 1
-    return features_by_class(model.passes(task.train), task.classes) if followed or held else []
-
-
 def features_after(model: IncrementalClassifier, task: Task, settings: TrainingSettings) -> list[Tensor]:
     """Return the features of a task's plain images by class as they are after it, where classes are described.
 

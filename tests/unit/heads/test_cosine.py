@@ -6,7 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.preprocessing import normalize
 
+from lorastream.errors import DataError
 from lorastream.heads import CosineHead, LinearHead, PrototypeHead
 from lorastream.heads.kinds import load_head
 
@@ -74,6 +77,34 @@ def test_rows_are_copied_and_forgotten() -> None:
     head.forget(1)
     assert torch.equal(head.tensors()["weight"], before[[3, 2, 3]])
     assert head(torch.ones(1, 6)).shape == (1, 3)
+
+
+def test_imprinted_rows_by_hand() -> None:
+    """[3, 4] and [0, 2] at unit length are [0.6, 0.8] and [0, 1], their mean [0.3, 0.9]; [1, 0], [-5, 0] have none."""
+    head = CosineHead(2)
+    for task, size in enumerate((1, 2)):
+        head.grow(size, generator=torch.Generator().manual_seed(task), device=CPU)
+    before = head.tensors()["weight"]
+    head.imprint([torch.tensor([[3.0, 4], [0, 2]]), torch.tensor([[1.0, 0], [-5, 0]])])
+    weight = head.tensors()["weight"]
+    assert weight[1].tolist() == pytest.approx([0.3 / 0.9**0.5, 0.9 / 0.9**0.5])
+    assert torch.equal(weight[[0, 2]], before[[0, 2]])
+
+
+def test_imprinted_rows_answer_as_class_means_of_unit_features_do() -> None:
+    """Nearest centroid by cosines, as scikit-learn has it."""
+    features = [torch.randn(7, 6, generator=torch.Generator().manual_seed(label)) + label for label in range(4)]
+    head, asked = _head(2, 2), torch.randn(50, 6, generator=torch.Generator().manual_seed(9))
+    head.imprint(features)
+    centroids = [normalize(own.numpy()).mean(axis=0) for own in features]
+    similarity = torch.from_numpy(cosine_similarity(asked.numpy(), centroids))
+    torch.testing.assert_close(head(asked).detach() / 20, similarity.to(head(asked).dtype), atol=1e-5, rtol=0)
+
+
+def test_a_feature_that_is_no_number_is_refused_by_its_class() -> None:
+    head = _head(2, 2)
+    with pytest.raises(DataError, match="class 3"):
+        head.imprint([torch.ones(2, 6), torch.full((2, 6), torch.nan)])
 
 
 def test_cosines_are_not_rounded_under_autocast() -> None:

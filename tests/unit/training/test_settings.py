@@ -56,6 +56,10 @@ def test_a_value_out_of_range_is_refused_by_its_key(key: str, value: Any) -> Non
         ({"schedule": "multistep"}, r"milestones = \[10, 15\]"),
         ({"schedule": "multistep", "milestones": [15, 10, 15]}, r"milestones = \[10, 15\]"),
         ({"batch_size": 4, "accumulation": 5}, "at most batch_size = 4 micro-batches"),
+        (
+            {"head": {"kind": "linear", "start": "drawn"}},
+            r"(?s)training\.head\.start.*kind = \"cosine\", or leave start out",
+        ),
         ({"ranks": {"policy": "energy", "penalty": 1.0}}, r"(?s)training\.ranks\.penalty.*share.*leave penalty out"),
         ({"ranks": {"policy": "gated_l1", "share": 0.9}}, r"(?s)training\.ranks\.share.*penalty.*leave share out"),
         (
