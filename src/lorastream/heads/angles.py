@@ -9,8 +9,8 @@ What may differ: the sources draw new rows from U(-1/√d, 1/√d), of length ne
 length near 1. The length of a row does not change an answer, but the longer it is the slower it turns.
 
 Rows may begin where their classes are instead of anywhere, so that features need not move towards rows drawn blindly
-(Qi, Brown, Lowe, "Low-Shot Learning with Imprinted Weights", CVPR 2018, section 3.2): w_k at the mean of f/‖f‖ over the
-class's images, at unit length.
+(Qi, Brown, Lowe, "Low-Shot Learning with Imprinted Weights", CVPR 2018, arXiv 1712.07136; its average embedding): w_k
+at the mean of f/‖f‖ over the class's images, at unit length.
 """
 
 from __future__ import annotations
