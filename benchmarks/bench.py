@@ -41,8 +41,10 @@ def main(
     options = ["--device", device, *(["--quick"] if quick else []), *(["--out", str(out)] if out else [])]
     for name in () if only_show else BENCHMARKS:
         console.rule(name)
+        part = time.perf_counter()
         if subprocess.run([sys.executable, str(HERE / f"{name}.py"), *options], check=False).returncode:
             failed.append(name)
+        console.print(f"[dim]{name}: {(time.perf_counter() - part) / 60:.1f} minutes[/dim]")
     if not (quick or only_show or failed) and device == "cpu" and out is None:
         import plot_step_cost
 

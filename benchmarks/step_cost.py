@@ -62,9 +62,9 @@ class Plan:
 
 
 WHOLE = Plan(
-    tasks={"sd_lora": (1, 10, 50, 100, 1000), "inf_lora": (1, 10, 1000)},
+    tasks={"sd_lora": (1, 10, 100, 1000), "inf_lora": (1, 1000)},
     loop_tasks={"sd_lora": (1, 10, 50), "inf_lora": (10, 50)},
-    seconds=(60.0, 40.0),
+    seconds=(60.0, 30.0),
     rounds=(3, 1),
 )
 QUICK = Plan(

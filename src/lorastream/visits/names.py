@@ -44,9 +44,9 @@ class Roll:
 def call(class_names: Sequence[str], model: IncrementalClassifier, same_class: SameClass, *, method_name: str) -> Roll:
     """Say how the classes of a visit are called.
 
-    `merge`: the images teach the known class. Its row of the head learns again, from where it was and beside the other
-    classes of this visit, and takes its old place; its statistics become those of all its images, old and new; the
-    class stays where it is in the order of classes. `new`: it becomes another class, `name (2)`.
+    `merge`: the images teach the known class. Its row of the head learns again, beside the other classes of this visit,
+    and takes its old place; its statistics become those of all its images, old and new; the class stays where it is in
+    the order of classes. `new`: it becomes another class, `name (2)`.
 
     Raises:
         DataError: a class is known and `same_class` is `refuse`, or a name differs from a known one by case alone.
