@@ -42,7 +42,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"penalty": "fisher", "weight": 10.0, "decay": 0.5, "fisher_labels": "model"},
     ],
 }
-SMALLER: dict[str, dict[str, Any]] = {key: {"random_features": 60} for key in ("ran_pac", "ran_pac_lora", "loranpac")}
+SMALLER: dict[str, dict[str, Any]] = {
+    **{key: {"random_features": 60} for key in ("ran_pac", "ran_pac_lora", "loranpac")},
+    **{key: {"router_epochs": 2} for key in ("prompt_routing", "hide_prompt")},
+}
 """Options that cost time and change no promise."""
 CASES = [
     (name, {**SMALLER.get(name, {}), **options})
