@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lorastream.adapters.converted import product_type
 from lorastream.adapters.factor_gradients import Learning, learn_factors
 from lorastream.adapters.low_rank import Adapter
 
@@ -122,7 +123,7 @@ class AdaptedLinear(nn.Module):
         if self._composed is None or self._composed[0] != key:
             # An ordinary tensor even under inference mode, for a training step may follow before anything has changed.
             with torch.inference_mode(mode=False), torch.no_grad():
-                weight = base.detach().clone()
+                weight = base.detach().to(product_type(dtype, base.dtype), copy=True)
                 for rows, adapter, scale in parts:
                     adapter.compose(base[rows.slice], scale, out=weight[rows.slice])
                 # What is watched is kept, as a new tensor could take the identity of one that is gone.

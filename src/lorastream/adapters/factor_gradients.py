@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lorastream.adapters.converted import product_type
+
 if TYPE_CHECKING:
     from lorastream.adapters.adapted_linear import AdaptedLinear, Rows
     from lorastream.adapters.low_rank import Adapter
@@ -81,7 +83,7 @@ class _FactorGradients(torch.autograd.Function):
         for index, (rows, adapter, scale) in enumerate(ctx.parts):
             down, up, magnitudes = ctx.needs_input_grad[4 + 3 * index : 7 + 3 * index]
             learns = {"down_learns": down, "up_learns": up, "scale_learns": magnitudes}
-            parts.append(_Part(adapter, scale, flat[:, rows], **learns))
+            parts.append(_Part(adapter, scale, flat[:, rows], inputs.dtype, **learns))
         _through_ranks(inputs, [part for part in parts if part.ranks_are_cheaper])
         for part in parts:
             if not part.ranks_are_cheaper:
@@ -97,12 +99,14 @@ class _Part:
         adapter: whose newest update is live.
         scale: `[R]`, of every column.
         gradient: `[n, out]`, of its output rows.
+        kind: the type that the network computes in.
         down_learns: whether a gradient of down is asked for.
         up_learns: whether one of up is.
         scale_learns: whether one of the scale is.
 
     Attributes:
-        down, up: `[columns, in]`, `[out, columns]`: of the live update, or of all where the scale learns.
+        columns: how many there are, of the live update, or of all where the scale learns.
+        down, up: `[columns, in]`, `[out, columns]`, in the type that they are multiplied in.
         down_gradient, up_gradient, scale_gradient: but for scale and masks; None where not asked for.
     """
 
@@ -111,6 +115,7 @@ class _Part:
         adapter: Adapter,
         scale: Tensor,
         gradient: Tensor,
+        kind: torch.dtype,
         *,
         down_learns: bool,
         up_learns: bool,
@@ -119,9 +124,10 @@ class _Part:
         self.adapter, self.scale, self.gradient = adapter, scale, gradient
         self.down_learns, self.up_learns, self.scale_learns = down_learns, up_learns, scale_learns
         self.rank = adapter.ranks[-1]
-        columns = adapter.total_rank if scale_learns else self.rank
-        self.down, self.up = adapter.down_stack[-columns:], adapter.up_stack[:, -columns:]
-        self.exact = torch.promote_types(self.down.dtype, torch.float32)
+        self.columns = adapter.total_rank if scale_learns else self.rank
+        self.exact = torch.promote_types(adapter.scale.dtype, torch.float32)
+        up, down = adapter.stacks(kind if self.ranks_are_cheaper else product_type(kind, self.exact))
+        self.up, self.down = up[:, -self.columns :], down[-self.columns :]
         self.down_gradient: Tensor | None = None
         self.up_gradient: Tensor | None = None
         self.scale_gradient: Tensor | None = None
@@ -129,8 +135,8 @@ class _Part:
     @property
     def ranks_are_cheaper(self) -> bool:
         """Whether x D' and g U cost fewer products than g' x."""
-        width, height = self.down.shape[1], self.up.shape[0]
-        return (len(self.down) + self.rank) * (width + height) < width * height
+        width, height = self.adapter.in_features, self.adapter.out_features
+        return (self.columns + self.rank) * (width + height) < width * height
 
     def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of down, up and scale in the types that they have."""
@@ -149,15 +155,14 @@ def _through_ranks(inputs: Tensor, parts: Sequence[_Part]) -> None:
     """Find the gradients through x D' and g U; the inputs are read once for all adapters of the layer each time."""
     if not parts:
         return
-    kind = inputs.dtype
-    down = torch.cat([part.down for part in parts]).to(kind)
+    down = torch.cat([part.down for part in parts])
     hidden = (inputs @ down.mT).split([len(part.down) for part in parts], dim=1)
     backward: list[tuple[_Part, Tensor]] = []
     for part, own in zip(parts, hidden, strict=True):
         if part.up_learns:
             part.up_gradient = (part.gradient.mT @ own[:, -part.rank :]).to(part.exact)
         if part.down_learns or part.scale_learns:
-            hidden_gradient = part.gradient @ part.up.to(kind)
+            hidden_gradient = part.gradient @ part.up
             if part.scale_learns:
                 part.scale_gradient = (own.to(part.exact) * hidden_gradient.to(part.exact)).sum(dim=0)
             if part.down_learns:
@@ -170,12 +175,11 @@ def _through_ranks(inputs: Tensor, parts: Sequence[_Part]) -> None:
 
 def _through_dense(inputs: Tensor, part: _Part) -> None:
     """Find the gradients through the dense g' x: the same cost at any number of tasks."""
-    down, up = part.down.to(part.exact), part.up.to(part.exact)
-    dense = (part.gradient.mT @ inputs).to(part.exact)
-    part.up_gradient = dense @ down[-part.rank :].mT if part.up_learns else None
+    dense = (part.gradient.mT @ inputs).to(part.up.dtype)
+    part.up_gradient = (dense @ part.down[-part.rank :].mT).to(part.exact) if part.up_learns else None
     if part.scale_learns:
-        projected = up.mT @ dense
-        part.scale_gradient = (projected * down).sum(dim=1)
-        part.down_gradient = projected[-part.rank :] if part.down_learns else None
+        projected = part.up.mT @ dense
+        part.scale_gradient = (projected * part.down).sum(dim=1, dtype=part.exact)
+        part.down_gradient = projected[-part.rank :].to(part.exact) if part.down_learns else None
     elif part.down_learns:
-        part.down_gradient = up.mT @ dense
+        part.down_gradient = (part.up.mT @ dense).to(part.exact)

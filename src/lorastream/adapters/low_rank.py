@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lorastream.adapters.checks import check_growth, check_past, check_shape, check_stored
+from lorastream.adapters.converted import Converted
 
 
 class ColumnScaling(Protocol):
@@ -68,10 +69,10 @@ class Adapter(nn.Module):
         self.down: nn.Parameter | None
         self.up: nn.Parameter | None
         self.rank_gate: nn.Parameter | None
+        self.masks: tuple[Tensor, Tensor] | None
         self._drop_live()
         self.ranks: list[int] = []
         self.scaling: ColumnScaling | None = None
-        self.masks: tuple[Tensor, Tensor] | None = None
 
     @property
     def live(self) -> bool:
@@ -275,12 +276,22 @@ class Adapter(nn.Module):
         Args:
             weight: `[out, in]`.
             scale: `[R]`.
-            out: `[out, in]`, no part of `weight`.
+            out: `[out, in]`, no part of `weight`. The product is taken in its type, the sum in the weight's: of a
+                bfloat16 product, only what the updates add is rounded twice.
         """
         with torch.no_grad():
             self._mirror()
             weight = weight + self.folded if len(self.folded) else weight
-            torch.addmm(weight, self.up_stack * scale, self.down_stack, out=out)
+            up, down = self.stacks(out.dtype)
+            scaled = up * scale.to(out.dtype)
+            if out.dtype == weight.dtype:
+                torch.addmm(weight, scaled, down, out=out)
+            else:
+                torch.add(weight, scaled @ down, out=out)
+
+    def stacks(self, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return `up [out, R]` and `down [R, in]` of all updates in a type, the live one's as it was last composed."""
+        return self._converted.of(kind, self.up_stack, self.down_stack, live=self.ranks[-1] if self.live else 0)
 
     def delta(self) -> Tensor:
         """Return the sum of all updates, `[out, in]`, without gradients."""
@@ -327,6 +338,7 @@ class Adapter(nn.Module):
         for name in ("down", "up", "rank_gate"):
             self.register_parameter(name, None)
         self.masks = None
+        self._converted = Converted()
 
     @torch.no_grad()
     def _mirror(self) -> None:

@@ -68,6 +68,15 @@ def _reference(layer: AdaptedLinear, inputs: Tensor) -> Tensor:
     return F.linear(inputs, torch.cat(slices), layer.base.bias)
 
 
+def _composed_exactly(layer: AdaptedLinear) -> Tensor:
+    """Return the composed weight in float64, `[out, in]`."""
+    exact = layer.base.weight.double()
+    for rows, adapter in layer.parts():
+        scaled = adapter.up_stack.double() * adapter.scale.double()
+        exact[rows.slice] += scaled @ adapter.down_stack.double()
+    return exact
+
+
 def _gradients(outputs: Tensor, wanted: list[Tensor]) -> tuple[Tensor, ...]:
     upstream = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2)).to(outputs.dtype)
     return torch.autograd.grad((outputs * upstream).sum(), wanted)
@@ -208,15 +217,46 @@ def test_autocast_computes_in_its_type_and_comes_near(past: list[int], live: int
         assert torch.linalg.norm(one - other) < 0.02 * torch.linalg.norm(other)
 
 
-def test_in_bfloat16_the_weight_of_many_updates_is_rounded_once() -> None:
-    """Against float64: half a step of its 8 bits, and what float32 lost before, whatever the number of updates."""
+def test_in_bfloat16_the_weight_is_as_near_as_its_factors_are() -> None:
+    """Against float64, for every entry: the weight is rounded once, and of the updates four things more."""
     layer = _fused([2] * 60, 2, dtype=torch.float32)
-    exact = _reference(layer.double(), torch.eye(WIDTH, dtype=torch.float64)) - layer.base.bias
-    rounded = layer.float().composed_weight(torch.bfloat16)
+    exact = _composed_exactly(layer)
+    size = torch.zeros_like(exact)  # of the updates, had none of their terms another sign
+    for rows, adapter in layer.parts():
+        size[rows.slice] = adapter.up_stack.double().abs() @ adapter.down_stack.double().abs()
+    rounded = layer.composed_weight(torch.bfloat16)
     assert rounded.dtype == torch.bfloat16
-    error = (rounded.double() - exact.mT).abs()
-    assert (error <= 2**-8 * exact.mT.abs() + 1e-5).all()
+    error = (rounded.double() - exact).abs()
+    assert (error <= 2**-8 * (exact.abs() + 4 * size) + 1e-5).all()
     assert error.max() > 1e-4  # it was rounded
+
+
+def test_in_bfloat16_small_updates_cost_no_more_than_rounding_the_weight() -> None:
+    """Against float64, over all entries: a hundred updates that come to a tenth of the weight add less than a tenth."""
+    layer = _fused([2] * 100, 2, dtype=torch.float32)
+    for adapter in _adapters(layer):
+        adapter.scale *= 0.1 * torch.linalg.norm(layer.base.weight[:WIDTH]) / torch.linalg.norm(adapter.delta())
+    exact = _composed_exactly(layer)
+    error = torch.linalg.norm(layer.composed_weight(torch.bfloat16).double() - exact)
+    rounding = torch.linalg.norm(exact.to(torch.bfloat16).double() - exact)
+    assert 0 < error < 1.1 * rounding
+
+
+@pytest.mark.parametrize("scales_learn", [True, False])
+def test_in_bfloat16_the_gradients_of_many_updates_come_near(scales_learn: bool, learning: Any) -> None:
+    """Through the dense g' x, whose products with a hundred updates are taken in bfloat16 too."""
+    layer = _fused([2] * 100, 2, dtype=torch.float32)
+    magnitudes = learning(torch.linspace(0.01, 0.1, 101), FORMS["as it is"])
+    if scales_learn:
+        _scaled(layer, magnitudes)
+    wanted = [*layer.adapters.parameters(), *([magnitudes.values] if scales_learn else [])]
+    inputs = _inputs(400, dtype=torch.float32)
+    expected = _gradients(_reference(layer, inputs), wanted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = layer(inputs)
+    for one, other in zip(_gradients(outputs, wanted), expected, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.linalg.norm(one - other) < 0.01 * torch.linalg.norm(other)
 
 
 def test_only_the_rows_of_its_adapters_change() -> None:
