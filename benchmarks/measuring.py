@@ -127,9 +127,10 @@ class Timed:
     before: Work = field(default=lambda: None)
 
 
-def apart(*, shape: str = "", batch: int | None = None) -> str:
-    """Return the `variant` of a run of one shape alone, or with another batch; empty for the usual one."""
-    return "_".join([shape] * bool(shape) + [f"batch_{batch}"] * (batch is not None))
+def apart(*, shape: str = "", batch: int | None = None, whole: bool = False) -> str:
+    """Return the `variant` of a run of one shape alone, with another batch or all blocks; empty for the usual one."""
+    words = {shape: bool(shape), f"batch_{batch}": batch is not None, "whole": whole}
+    return "_".join(word for word, there in words.items() if there)
 
 
 def take_turns(

@@ -26,7 +26,8 @@ def steps_table(folder: Path) -> str:
     saved = {_key(row): row["saved_bytes"] / row["batch"] for row in memory["rows"]}
     parts: list[str] = []
     runs = [_read(folder / "step_cost.json"), *_apart(folder)]
-    for cost, shape, title in ((run, *item) for run in runs for item in run["shapes"].items()):
+    measured = [(run, *item, kind) for run in runs for item in run["shapes"].items() for kind in run["precisions"]]
+    for cost, shape, title, precision in measured:
         rows = [
             (
                 row["method"] + (f", released way, batch {row['batch']}" if row["looped"] else ""),
@@ -36,10 +37,10 @@ def steps_table(folder: Path) -> str:
                 f"{saved[_key(row)] / 1e6:.2f}" if _key(row) in saved else "",
             )
             for row in cost["rows"]
-            if row["shape"] == shape
+            if (row["shape"], row["precision"]) == (shape, precision)
         ]
         headings = ("step", "tasks", "ms", "over the floor", "saved, MB an image")
-        parts.append(f"{title}, {', '.join(cost['precisions'])}:\n\n" + table(headings, rows, right={1, 2, 3, 4}))
+        parts.append(f"{title}, {precision}:\n\n" + table(headings, rows, right={1, 2, 3, 4}))
     return "\n\n".join(parts)
 
 
@@ -56,8 +57,9 @@ def _verdicts(results: Mapping[str, Json], *, measured_only: bool = False) -> st
 
 
 def _apart(folder: Path) -> list[Json]:
-    """Return what was measured of steps in runs of their own, such as at another batch."""
-    return [_read(path) for path in sorted(folder.glob("step_cost_*batch_*.json"))]
+    """Return what was measured of steps in runs of their own, such as at another batch or of all blocks."""
+    found = {path for kind in ("batch", "whole") for path in folder.glob(f"step_cost_*_{kind}*.json")}
+    return [_read(path) for path in sorted(found)]
 
 
 def _key(row: Json) -> tuple[str, str, str, bool, int]:

@@ -3,6 +3,7 @@
     python benchmarks/step_cost.py            # float32, and bf16 where the processor has units for it
     python benchmarks/step_cost.py --device cuda
     python benchmarks/step_cost.py --shape vit_b_16 --batch 128 --no-loops    # the papers' batch
+    python benchmarks/step_cost.py --shape vit_b_16 --whole --no-loops        # all twelve blocks of ViT-B
 
 The ways are defined in code: the floor and ours, `sd_lora` and `inf_lora`, in `networks.py`, the released codes' in
 `released.py`. Rank 10, random weights. A step is a forward and a backward pass without the optimiser's; ours composes
@@ -177,6 +178,7 @@ def main(
     quick: Quick = False,
     shape: Annotated[str, typer.Option(help="Only this one: vit_ti_16 or vit_b_16.")] = "",
     batch: Annotated[int | None, typer.Option(help="Images a step; 32 on a processor, 128 on a GPU.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="All 12 blocks of every network.")] = False,
     loops: Annotated[bool, typer.Option(help="The released codes' way too.")] = True,
     out: Out = None,
 ) -> None:
@@ -184,13 +186,16 @@ def main(
     plan = QUICK if quick else WHOLE
     if not loops:
         plan = replace(plan, loop_tasks={})
-    place = Place(name="step_cost", device=device, quick=quick, out=out, variant=apart(shape=shape, batch=batch))
+    variant = apart(shape=shape, batch=batch, whole=whole)
+    place = Place(name="step_cost", device=device, quick=quick, out=out, variant=variant)
     kinds, left_out = precisions(device)
     if left_out:
         console.print(left_out)
     rows: list[Json] = []
     figures: list[Json] = []
     chosen = [one for one in networks.shapes(device, quick=quick, batch=batch) if shape in ("", one.name)]
+    if whole:
+        chosen = [replace(one, depth=networks.WHOLE_DEPTH) for one in chosen]
     for one in chosen:
         for precision in kinds:
             setup = Setup(shape=one, device=device, precision=precision)
