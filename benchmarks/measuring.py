@@ -269,7 +269,7 @@ def kept_bytes(forward: Callable[[], Tensor]) -> Kept:
         storage = tensor.untyped_storage()
         if (key := StorageWeakRef(storage).cdata) not in known:
             saved[key] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that its own graph held with its history would never be let go
 
     made = _Made()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), made:

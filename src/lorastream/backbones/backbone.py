@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lorastream.backbones.attention import faster_attention
 from lorastream.backbones.class_token import narrow
 from lorastream.backbones.projections import Projection
 from lorastream.backbones.prompted import Read, prompted, takes_prompts
@@ -97,9 +98,10 @@ class Backbone(nn.Module):
 
         See `backbones.prompted`; `check_takes_prompts` says whether it can.
         """
-        if tokens is not None or prefixes:
-            return prompted(self.network, images, tokens=tokens, prefixes=prefixes, read=read)
-        features = self.network(images)
+        with faster_attention(images):
+            if tokens is not None or prefixes:
+                return prompted(self.network, images, tokens=tokens, prefixes=prefixes, read=read)
+            features = self.network(images)
         # A part of the tokens is a view, of which FSDP warns as it hooks into what comes out here.
         return features.clone() if self.sharded else features
 
