@@ -206,7 +206,7 @@ def main(
     """Measure, print and write."""
     place = Place(name="inference", device=device, quick=quick, out=out, variant=apart(batch=batch))
     kinds, left_out = precisions(device)
-    budget = Budget(seconds=1.0, rounds=2) if quick else Budget(seconds=6.0, rounds=5)
+    budget = Budget(seconds=1.0, rounds=2) if quick else Budget(seconds=5.0, rounds=5)
     rows: list[Json] = []
     figures: list[Json] = []
     for shape in networks.shapes(device, quick=quick, batch=batch):

@@ -57,8 +57,8 @@ class Shape:
         A shortened network stands for the whole one: its blocks are equal and each adapted alike, so that a ratio of
         step times is the same for any number of them, but for the first block, below which no gradient has to flow, the
         last, of which ours computes the class token alone, and the patch embedding. Where it is shortened, the gradient
-        therefore flows to the images in every way and the last block is a whole one; and the embedding, 4 % of two
-        ViT-B blocks, is the only part that the ratio is diluted by.
+        therefore flows to the images in every way and the last block is a whole one; and the embedding, 8 % of one
+        ViT-B block, is the only part that the ratio is diluted by.
         """
         return self.depth == WHOLE_DEPTH
 
@@ -76,13 +76,13 @@ class Shape:
 
 
 def shapes(device: Device, *, quick: bool, batch: int | None = None) -> list[Shape]:
-    """Return the shapes that are measured on a device."""
+    """Return the shapes that are measured on a device: ViT-B at the papers' batch, one block on a processor."""
     if quick:
         sizes = {"vit_ti_16": (2, 64, 4), "vit_b_16": (1, 64, 4)}
     elif device == "cuda":
         sizes = {"vit_ti_16": (12, 224, 128), "vit_b_16": (12, 224, 128)}
     else:
-        sizes = {"vit_ti_16": (12, 224, 32), "vit_b_16": (2, 224, 32)}
+        sizes = {"vit_ti_16": (12, 224, 32), "vit_b_16": (1, 224, 128)}
     names = {"vit_ti_16": "vit_tiny_patch16_224", "vit_b_16": "vit_base_patch16_224"}
     return [
         Shape(name=name, timm_name=names[name], depth=depth, image_size=pixels, batch=batch or usual)
@@ -170,7 +170,7 @@ def floor(setup: Setup) -> Step:
     """Make the step that no method can do without.
 
     The definition: the frozen plain backbone, the gradient flowing through it to its input (the images), and a new head
-    of the task's classes, which alone learns. No adapter, and no optimiser's step.
+    of the task's classes, which alone learns. No adapter, no optimiser's step, and attention as torch has it.
     """
     frozen, images = setup.network(), setup.images().requires_grad_()
     head = setup.head(frozen.num_features)

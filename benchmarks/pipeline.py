@@ -120,6 +120,8 @@ def compare(setup: Setup, root: Path, cache: Path, augmentation: str, steps: int
 def _batches(task: Task, setup: Setup) -> Iterator[Batch]:
     """Yield whole batches for ever, epoch after epoch, prepared as the training loop has them prepared."""
     size, threads = setup.shape.batch, preparing_threads(torch.device(setup.device))
+    if len(task.train) < size:
+        raise typer.BadParameter(f"{len(task.train)} images make no batch of {size}", param_hint="--root")
     epoch = 0
     while True:
         for batch in task.train.batches(size, epoch=epoch, device=setup.device, workers=threads):

@@ -40,8 +40,8 @@ class Way:
         return f"{self.method}{' loop' if self.looped else ''} {self.tasks or ''}".strip()
 
 
-LOOP_BATCH = {"cpu": 8, "cuda": 128}
-"""At most so many images a step of the released ways: at 32 and T = 50 a processor's 24 GB are not enough."""
+LOOP_BATCH = {"cpu": 16, "cuda": 128}
+"""At most so many images a step of the released ways, whose memory and time grow with every task."""
 
 
 def fitting(setup: Setup) -> Setup:

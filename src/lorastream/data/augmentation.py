@@ -86,10 +86,10 @@ class CropAndFlip:
         boxes = self.boxes(sizes, numbers)
         out = empty_stack(len(images), self.size, device)
         for row, (image, (top, left, height, width)) in enumerate(zip(images, boxes.tolist(), strict=True)):
-            part = image[top : top + height, left : left + width]
+            part = stack([image[top : top + height, left : left + width]], device)
             if numbers[row, -1] < 0.5:  # noqa: PLR2004 (every other time)
-                part = part[:, ::-1]
-            out[row] = resized(stack([part], device), [self.size, self.size], "bilinear")[0]
+                part = part.flip(3)  # before it is resized: afterwards would round otherwise
+            out[row] = resized(part, [self.size, self.size], "bilinear")[0]
         return out
 
     def boxes(self, sizes: NDArray[np.int64], numbers: Numbers) -> NDArray[np.int64]:
@@ -149,7 +149,7 @@ class GentleAffine:
         upright = self.geometry(images, device).float().contiguous()
         where = torch.from_numpy(self._sources(numbers, upright.shape[2])).to(device)
         moved = F.grid_sample(upright, where, padding_mode="border", align_corners=False)
-        return moved.round().to(torch.uint8)
+        return moved.round_().to(torch.uint8)
 
     def _sources(self, numbers: Numbers, size: int) -> NDArray[np.float32]:
         """Where each pixel comes from, `[n, size, size, 2]` (x, y) in [-1, 1].

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,20 @@ def test_what_is_kept_past_autograd_is_alive_all_the_same() -> None:
     kept = kept_bytes(lambda: _Hiding.apply(inputs).sum())  # pyright: ignore[reportOptionalMemberAccess]
     assert kept.saved == 0
     assert kept.held == 7 * 4 + 4
+
+
+def test_what_was_counted_is_let_go_again() -> None:
+    """Also where an operation saves what it gives, its own history with it."""
+    inputs = torch.randn(7, requires_grad=True)
+    given: list[weakref.ref[Tensor]] = []
+
+    def forward() -> Tensor:
+        given.append(weakref.ref(found := inputs.tanh()))
+        return found.sum()
+
+    assert kept_bytes(forward).saved == 7 * 4
+    gc.collect()
+    assert given[0]() is None
 
 
 def test_a_view_of_a_parameter_costs_nothing() -> None:
