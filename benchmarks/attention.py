@@ -106,7 +106,7 @@ def main(quick: Quick = False, out: Out = None) -> None:
     seconds = 0.5 if quick else 20.0
     rows: list[Json] = []
     figures: list[Json] = []
-    for shape in networks.shapes("cpu", quick=quick, batch=None if quick else 32):
+    for shape in networks.shapes("cpu", quick=quick, on_processor=32):
         for precision in kinds:
             found = [one_block(shape, precision, seconds=seconds / 2)]
             if precision == "bf16":  # in float32 a step has torch's own

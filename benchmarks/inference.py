@@ -206,10 +206,10 @@ def main(
     """Measure, print and write."""
     place = Place(name="inference", device=device, quick=quick, out=out, variant=apart(batch=batch))
     kinds, left_out = precisions(device)
-    budget = Budget(seconds=1.0, rounds=2) if quick else Budget(seconds=5.0, rounds=5)
+    budget = Budget(seconds=1.0, rounds=2) if quick else Budget(seconds=3.0, rounds=5)
     rows: list[Json] = []
     figures: list[Json] = []
-    for shape in networks.shapes(device, quick=quick, batch=batch):
+    for shape in networks.shapes(device, quick=quick, batch=batch, on_processor=32):
         for precision in kinds:
             setup = Setup(shape=shape, device=device, precision=precision)
             for compare in (merged_over_plain, statistics_over_forward):

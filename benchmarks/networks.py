@@ -26,6 +26,8 @@ from lorastream.model import IncrementalClassifier
 from measuring import Device, Precision, precision_context
 
 RANK, CLASSES, WHOLE_DEPTH = 10, 10, 12
+PAPERS_BATCH = 128
+"""Of SD-LoRA and InfLoRA alike (spec sections 1 and 4)."""
 WIDTHS = {"vit_ti_16": 192, "vit_b_16": 768}
 SD_LORA, INF_LORA = ("query", "value"), ("key", "value")
 Factors = Mapping[str, tuple[Tensor, Tensor]]
@@ -75,14 +77,21 @@ class Shape:
         return f"{self.title}, batch {self.batch}"
 
 
-def shapes(device: Device, *, quick: bool, batch: int | None = None) -> list[Shape]:
-    """Return the shapes that are measured on a device: ViT-B at the papers' batch, one block on a processor."""
+def shapes(device: Device, *, quick: bool, batch: int | None = None, on_processor: int = PAPERS_BATCH) -> list[Shape]:
+    """Return the shapes that are measured on a device; of ViT-B a processor takes one block.
+
+    Args:
+        device: `cpu` or `cuda`.
+        quick: tiny ones.
+        batch: images at once; None: the papers', and on a processor as many as `on_processor` says.
+        on_processor: where what is measured says the same of a smaller batch.
+    """
     if quick:
         sizes = {"vit_ti_16": (2, 64, 4), "vit_b_16": (1, 64, 4)}
     elif device == "cuda":
-        sizes = {"vit_ti_16": (12, 224, 128), "vit_b_16": (12, 224, 128)}
+        sizes = {"vit_ti_16": (12, 224, PAPERS_BATCH), "vit_b_16": (12, 224, PAPERS_BATCH)}
     else:
-        sizes = {"vit_ti_16": (12, 224, 32), "vit_b_16": (1, 224, 128)}
+        sizes = {"vit_ti_16": (12, 224, on_processor), "vit_b_16": (1, 224, on_processor)}
     names = {"vit_ti_16": "vit_tiny_patch16_224", "vit_b_16": "vit_base_patch16_224"}
     return [
         Shape(name=name, timm_name=names[name], depth=depth, image_size=pixels, batch=batch or usual)

@@ -82,5 +82,5 @@ def test_saved_bytes_of_the_released_sd_lora_grow() -> None:
 
 def test_only_a_shortened_network_says_so() -> None:
     described = [shape.described for shape in shapes("cpu", quick=False)]
-    assert described == ["ViT-Ti/16, 224 px, batch 32", "ViT-B/16, 1 of 12 blocks, 224 px, batch 128"]
+    assert described == ["ViT-Ti/16, 224 px, batch 128", "ViT-B/16, 1 of 12 blocks, 224 px, batch 128"]
     assert all("blocks" not in shape.described for shape in shapes("cuda", quick=False))
