@@ -34,7 +34,7 @@ from measuring import (
     start,
 )
 from networks import Setup
-from ways import FLOOR, LOOPS, OURS, Way, fitting, step_of
+from ways import FLOOR, Way, fitting, step_of
 
 TASKS, LOOP_TASKS = (1, 10, 100, 1000), (1, 10, 50)
 USUAL = {"vit_ti_16": 32, "vit_b_16": 16}
@@ -47,8 +47,10 @@ def measure(setup: Setup, tasks: Sequence[int], loop_tasks: Sequence[int]) -> li
     """Count for the floor, ours and the loops; one row each."""
     numbers = sorted({*tasks, *(PEAK_TASKS if setup.device == "cuda" else ())})
     ways = [Way(FLOOR, 0)]
-    ways += [Way(method, number) for method in OURS for number in numbers]
-    loops = [Way(method, number, looped=True) for method in LOOPS for number in loop_tasks]
+    ways += [Way("sd_lora", number) for number in numbers]
+    ways += [Way("inf_lora", number) for number in (numbers[0], numbers[-1])]
+    loops = [Way("sd_lora", number, looped=True) for number in loop_tasks]
+    loops += [Way("inf_lora", number, looped=True) for number in loop_tasks[-1:]]
     rows = [*(_row(setup, way) for way in ways), *(_row(fitting(setup), way) for way in loops)]
     return [row for row in rows if row is not None]
 

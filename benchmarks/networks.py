@@ -28,6 +28,7 @@ from measuring import Device, Precision, precision_context
 RANK, CLASSES, WHOLE_DEPTH = 10, 10, 12
 PAPERS_BATCH = 128
 """Of SD-LoRA and InfLoRA alike (spec sections 1 and 4)."""
+TITLES = {"vit_ti_16": "ViT-Ti/16", "vit_b_16": "ViT-B/16"}
 WIDTHS = {"vit_ti_16": 192, "vit_b_16": 768}
 SD_LORA, INF_LORA = ("query", "value"), ("key", "value")
 Factors = Mapping[str, tuple[Tensor, Tensor]]
@@ -67,9 +68,8 @@ class Shape:
     @property
     def title(self) -> str:
         """For a heading, without the batch."""
-        name = {"vit_ti_16": "ViT-Ti/16", "vit_b_16": "ViT-B/16"}[self.name]
         blocks = "" if self.whole else f", {self.depth} of {WHOLE_DEPTH} blocks"
-        return f"{name}{blocks}, {self.image_size} px"
+        return f"{TITLES[self.name]}{blocks}, {self.image_size} px"
 
     @property
     def described(self) -> str:

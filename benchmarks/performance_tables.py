@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from measuring import Json
+from networks import TITLES
 from targets import verdicts
+
+SMALL = 1e-5
+"""An error below it is float32's, of which there is nothing to say."""
 
 
 def targets_table(folder: Path) -> str:
@@ -44,6 +48,23 @@ def steps_table(folder: Path) -> str:
     return "\n\n".join(parts)
 
 
+def attention_table(folder: Path) -> str:
+    """Return attention's two ways: their times, and the worst error of a gradient against float64."""
+    rows = [
+        (
+            TITLES[row["shape"]],
+            row["precision"],
+            row["what"],
+            row["way"],
+            f"{row['milliseconds']:,.0f}",
+            f"{row['error']:.2%}" if row.get("error", 0) > SMALL else "",
+        )
+        for row in _read(folder / "attention.json")["rows"]
+    ]
+    headings = ("", "", "", "backward pass", "ms", "error")
+    return table(headings, rows, right={4, 5})
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[int]) -> str:
     """Return a Markdown table; the numbers of `right` are the columns that stand to the right."""
     marks = ["--:" if column in right else ":--" for column in range(len(headings))]
@@ -58,7 +79,7 @@ def _verdicts(results: Mapping[str, Json], *, measured_only: bool = False) -> st
 
 def _apart(folder: Path) -> list[Json]:
     """Return what was measured of steps in runs of their own, such as at another batch or of all blocks."""
-    found = {path for kind in ("batch", "whole") for path in folder.glob(f"step_cost_*_{kind}*.json")}
+    found = {path for kind in ("batch", "whole") for path in folder.glob(f"step_cost_*{kind}*.json")}
     return [_read(path) for path in sorted(found)]
 
 

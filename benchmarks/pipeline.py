@@ -142,7 +142,7 @@ def main(
     place = Place(name="pipeline", device=device, quick=quick, out=out, variant=apart(batch=batch))
     kinds, left_out = precisions(device)
     shape: Shape = networks.shapes(device, quick=quick, batch=batch, on_processor=32)[0]
-    steps = steps or {"cpu": 5, "cuda": 40}[device]
+    steps = steps or {"cpu": 9, "cuda": 40}[device]
     steps = 2 if quick else steps
     rows: list[Json] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Time of a training step as tasks add up: ours, the floor, and the released codes' way (targets 1, 2 and 3).
 
     python benchmarks/step_cost.py            # float32, and bf16 where the processor has units for it
+    python benchmarks/step_cost.py --rounds 7        # on a noisy machine: 20 minutes
     python benchmarks/step_cost.py --device cuda
     python benchmarks/step_cost.py --batch 32 --no-loops               # where what tasks add weighs more
     python benchmarks/step_cost.py --shape vit_b_16 --batch 32 --whole --no-loops    # all twelve blocks of ViT-B
@@ -181,12 +182,15 @@ def main(
     batch: Annotated[int | None, typer.Option(help="Images a step; 128 as in the papers.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="All 12 blocks of every network.")] = False,
     loops: Annotated[bool, typer.Option(help="The released codes' way too.")] = True,
+    rounds: Annotated[int | None, typer.Option(help="At least so many of each, where machines are noisy.")] = None,
     out: Out = None,
 ) -> None:
     """Measure, print and write."""
     plan = QUICK if quick else WHOLE
     if not loops:
         plan = replace(plan, loop_tasks={})
+    if rounds:
+        plan = replace(plan, rounds=(rounds, rounds))
     variant = apart(shape=shape, batch=batch, whole=whole)
     place = Place(name="step_cost", device=device, quick=quick, out=out, variant=variant)
     kinds, left_out = precisions(device)

@@ -40,7 +40,7 @@ class Way:
         return f"{self.method}{' loop' if self.looped else ''} {self.tasks or ''}".strip()
 
 
-LOOP_BATCH = {"cpu": 16, "cuda": 128}
+LOOP_BATCH = {"cpu": 8, "cuda": 128}
 """At most so many images a step of the released ways, whose memory and time grow with every task."""
 
 

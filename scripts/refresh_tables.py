@@ -1,7 +1,8 @@
 """Fill the tables of README and docs from what lies under benchmarks/results, and draw README's picture.
 
 `--check` only compares. A table stands between `<!-- table: FOLDER -->` and `<!-- end -->`; `magnitudes`, `residuals`,
-`targets`, `steps` and `ablation` in place of `table` make those; `<!-- figures: METHOD -->` makes those of a card.
+`targets`, `steps`, `attention` and `ablation` in place of `table` make those; `<!-- figures: METHOD -->` makes those of
+a card.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 from ablation_table import ablation_table  # noqa: E402 (benchmarks are scripts, no package)
 from method_figures import method_figures  # noqa: E402 (scripts are no package either)
-from performance_tables import steps_table, targets_table  # noqa: E402
+from performance_tables import attention_table, steps_table, targets_table  # noqa: E402
 
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", DOCS / "methods.md", DOCS / "performance.md", *sorted((DOCS / "methods").glob("*.md")))
@@ -46,6 +47,7 @@ MAKE: dict[str, Callable[[Path], str]] = {
     **{name: lambda folder, make=make: make(_ranked(folder)) for name, make in OF_RECORDS.items()},
     "targets": targets_table,
     "steps": steps_table,
+    "attention": attention_table,
     "ablation": ablation_table,
     "figures": lambda path: method_figures(path.name),
 }
