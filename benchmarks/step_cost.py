@@ -2,6 +2,7 @@
 
     python benchmarks/step_cost.py            # float32, and bf16 where the processor has units for it
     python benchmarks/step_cost.py --rounds 7        # on a noisy machine: 20 minutes
+    python benchmarks/step_cost.py --shape vit_ti_16 --loop-batch 32     # the released codes' way, five minutes
     python benchmarks/step_cost.py --device cuda
     python benchmarks/step_cost.py --batch 32 --no-loops               # where what tasks add weighs more
     python benchmarks/step_cost.py --shape vit_b_16 --batch 32 --whole --no-loops    # all twelve blocks of ViT-B
@@ -50,8 +51,8 @@ class Plan:
     """What is measured for each shape and precision, and how long that may take.
 
     Attributes:
-        tasks: for each of our methods, the numbers of tasks. InfLoRA folds what is past into one term, and its step is
-            the same from the second task on: one number says all.
+        tasks: for each of our methods, the numbers of tasks; none where the released ways are measured alone. InfLoRA
+            folds what is past into one term, and its step is the same from the second task on: one number says all.
         loop_tasks: for each of the released ways, which become long, the numbers of tasks.
         seconds: for the rounds of ours, and for those of the loops.
         rounds: at least so many of each.
@@ -79,12 +80,13 @@ QUICK = Plan(
 
 def measure(setup: Setup, plan: Plan) -> tuple[list[Json], list[Json]]:
     """Measure one shape in one precision; return its rows and its figures."""
-    floor = Way(FLOOR, 0)
-    ours = [floor, *(Way(method, tasks) for method, numbers in plan.tasks.items() for tasks in numbers)]
-    first = _turns(setup, ours, plan.seconds[0], plan.rounds[0])
-    rows = _rows(setup, ours, first, _operations(setup))
-    figures = _against_floor(plan, first)
-    small = fitting(setup)
+    rows: list[Json] = []
+    figures: list[Json] = []
+    if plan.tasks:
+        ours = [Way(FLOOR, 0), *(Way(method, tasks) for method, numbers in plan.tasks.items() for tasks in numbers)]
+        first = _turns(setup, ours, plan.seconds[0], plan.rounds[0])
+        rows, figures = _rows(setup, ours, first, _operations(setup)), _against_floor(plan, first)
+    small = fitting(setup) if plan.tasks else setup
     for method, numbers in plan.loop_tasks.items():
         pairs = [Way(method, tasks, looped) for tasks in numbers for looped in (False, True)]
         second = _turns(small, pairs, plan.seconds[1] / len(plan.loop_tasks), plan.rounds[1])
@@ -182,6 +184,9 @@ def main(
     batch: Annotated[int | None, typer.Option(help="Images a step; 128 as in the papers.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="All 12 blocks of every network.")] = False,
     loops: Annotated[bool, typer.Option(help="The released codes' way too.")] = True,
+    loop_batch: Annotated[
+        int | None, typer.Option(help="Only the released codes' way and ours, at this batch.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="At least so many of each, where machines are noisy.")] = None,
     out: Out = None,
 ) -> None:
@@ -189,9 +194,11 @@ def main(
     plan = QUICK if quick else WHOLE
     if not loops:
         plan = replace(plan, loop_tasks={})
+    if loop_batch:
+        plan, batch = replace(plan, tasks={}), loop_batch
     if rounds:
         plan = replace(plan, rounds=(rounds, rounds))
-    variant = apart(shape=shape, batch=batch, whole=whole)
+    variant = "_".join(filter(None, (apart(shape=shape, batch=batch, whole=whole), "loops" if loop_batch else "")))
     place = Place(name="step_cost", device=device, quick=quick, out=out, variant=variant)
     kinds, left_out = precisions(device)
     if left_out:
