@@ -4,7 +4,7 @@
 # make ray     a suite on a Ray cluster that the test starts itself, about half a minute
 # make fuzz    some thousand damaged inputs, others every time; LORASTREAM_FUZZ=20000 make fuzz for more
 # make survive the digits run killed at 25 random instants, for every method: hours; docs/resume.md has a short form
-# make bench   how fast it is: about eleven minutes on two cores, ends with the targets
+# make bench   how fast it is: about twelve minutes on two cores, ends with the targets
 # make wheel   build the wheel and start it in a clean environment
 
 VENV ?= .venv

@@ -1,6 +1,6 @@
 """All benchmarks, one after another, each in a process of its own; then one line for each target.
 
-    python benchmarks/bench.py            # about eleven minutes on two cores; also `make bench`
+    python benchmarks/bench.py            # about twelve minutes on two cores; also `make bench`
     python benchmarks/bench.py --quick    # does everything work? The figures mean nothing
 
 The JSON lies under results/performance; `--only-show` holds what is there against the targets.

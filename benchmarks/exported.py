@@ -99,7 +99,7 @@ def main(
         plain = learner(weights, tasks=0, image_size=side)
         images = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
         for target in TARGETS:
-            times = in_turns(target, taught, plain, images, seconds=0.5 if quick else 4.0)
+            times = in_turns(target, taught, plain, images, seconds=0.5 if quick else 8.0)
             for way in times:
                 over = ratio(times, way, f"{target}, plain")
                 rows.append({"way": way, "milliseconds": statistics.median(times[way]), "over plain": over})
