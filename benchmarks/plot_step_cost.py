@@ -68,7 +68,9 @@ def _draw(panel: Axes, rows: Sequence[Json], value: Callable[[Json], float], lab
     )
     floor = next(value(row) for row in rows if row["method"] == "floor")
     beyond = straight_line(loop, FURTHEST)
-    panel.plot(*zip(*loop, strict=True), color=LOOP, marker="o", label="the released forward pass, written anew")
+    batch = next(row["batch"] for row in of_method if row["looped"])
+    released = f"the released forward pass, written anew, batch {batch}"
+    panel.plot(*zip(*loop, strict=True), color=LOOP, marker="o", label=released)
     panel.plot(
         *_curve(beyond), color=LOOP, linestyle="--", label=f"its straight line beyond T = {loop[-1][0]}, not measured"
     )
