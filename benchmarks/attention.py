@@ -1,6 +1,6 @@
 """Attention's backward pass on a processor: torch's fused one against whole products (docs/decisions/0024).
 
-    python benchmarks/attention.py            # two minutes on two cores
+    python benchmarks/attention.py            # a minute on two cores
 
 Measured are the forward and backward pass of one block's attention in every precision, its gradients' errors against
 float64, and a whole training step of SD-LoRA at task 10 with and without. Ways to be compared take turns.
@@ -8,7 +8,6 @@ float64, and a whole training step of SD-LoRA at task 10 with and without. Ways 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -22,6 +21,7 @@ from torch import Tensor
 import networks
 from lorastream.backbones.attention import AttentionByProducts
 from measuring import (
+    KINDS,
     Json,
     Out,
     Place,
@@ -34,12 +34,12 @@ from measuring import (
     ratio,
     start,
     take_turns,
+    times_row,
 )
 from networks import Setup, Shape
 
 FUSED, PRODUCTS = "fused", "by products"
 HEAD_WIDTH, TASKS = 64, 10
-KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -76,7 +76,7 @@ def one_block(shape: Shape, precision: Precision, *, seconds: float) -> tuple[li
     for name, attend in ATTEND.items():
         found = gradients(attend, few, towards[:2])
         errors = [((f.double() - e).norm() / e.norm()).item() for f, e in zip(found, exact, strict=True)]
-        rows.append({**where, "what": "one block", "way": name, **_timed(times[name]), "error": max(errors)})
+        rows.append({**where, "what": "one block", "way": name, **times_row(times[name]), "error": max(errors)})
     return rows, [figure("attention by products over fused", ratio(times, PRODUCTS, FUSED), **where)]
 
 
@@ -91,12 +91,8 @@ def whole_step(shape: Shape, precision: Precision, *, seconds: float) -> tuple[l
     ways = {FUSED: Timed(with_torchs, step.refresh), PRODUCTS: Timed(step.take, step.refresh)}
     times = take_turns(ways, device="cpu", seconds=seconds, least=3)
     where = {"shape": shape.name, "precision": precision}
-    rows = [{**where, "what": f"step at T = {TASKS}", "way": name, **_timed(times[name])} for name in ways]
+    rows = [{**where, "what": f"step at T = {TASKS}", "way": name, **times_row(times[name])} for name in ways]
     return rows, [figure("step by products over fused", ratio(times, PRODUCTS, FUSED), **where)]
-
-
-def _timed(times: Sequence[float]) -> Json:
-    return {"milliseconds": statistics.median(times), "rounds": [round(time, 2) for time in times]}
 
 
 def main(quick: Quick = False, out: Out = None) -> None:

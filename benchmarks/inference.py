@@ -44,6 +44,7 @@ from measuring import (
     ratio,
     start,
     take_turns,
+    times_row,
     wait,
 )
 from networks import Setup
@@ -177,16 +178,15 @@ def _update(memories: list[Memory], moments: list[Tensor], threshold: float) -> 
 
 
 def _row(setup: Setup, what: str, way: str, times: list[float]) -> Json:
-    median = statistics.median(times)
+    row = times_row(times)
     return {
         "shape": setup.shape.name,
         "precision": setup.precision,
         "what": what,
         "way": way,
         "batch": setup.shape.batch,
-        "milliseconds": median,
-        "images_a_second": 1000 * setup.shape.batch / median,
-        "rounds": [round(time, 3) for time in times],
+        **row,
+        "images_a_second": 1000 * setup.shape.batch / row["milliseconds"],
     }
 
 

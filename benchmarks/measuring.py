@@ -38,6 +38,7 @@ QUICK_RESULTS = ROOT / "build" / "performance"
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 Json = dict[str, Any]
+KINDS: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Work = Callable[[], object]
 
 OnDevice = Annotated[Device, typer.Option(help="cpu or cuda.")]
@@ -127,9 +128,9 @@ class Timed:
     before: Work = field(default=lambda: None)
 
 
-def apart(*, shape: str = "", batch: int | None = None, whole: bool = False) -> str:
-    """Return the `variant` of a run of one shape alone, with another batch or all blocks; empty for the usual one."""
-    words = {shape: bool(shape), f"batch_{batch}": batch is not None, "whole": whole}
+def apart(*, shape: str = "", batch: int | None = None, whole: bool = False, loops: bool = False) -> str:
+    """Return the `variant` of a run of one shape, another batch, all blocks or the loops alone; empty for the usual."""
+    words = {shape: bool(shape), f"batch_{batch}": batch is not None, "whole": whole, "loops": loops}
     return "_".join(word for word, there in words.items() if there)
 
 
@@ -174,6 +175,11 @@ def ratio(times: Mapping[str, Sequence[float]], above: str, below: str) -> float
     return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
 
 
+def times_row(times: Sequence[float]) -> Json:
+    """Return what a row says of a way's times: `milliseconds`, their median, and all `rounds`."""
+    return {"milliseconds": statistics.median(times), "rounds": [round(time, 3) for time in times]}
+
+
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> None:
     """Print a table for a terminal 80 columns wide; the first columns are words, the others are numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -204,7 +210,7 @@ def precisions(device: str) -> tuple[list[Precision], str]:
     """
     if device == "cuda":
         return ["bf16"], ""
-    exact, coarse = (_product_milliseconds(kind, 512) for kind in (torch.float32, torch.bfloat16))
+    exact, coarse = (_product_milliseconds(kind, 512) for kind in KINDS.values())
     if coarse <= exact:
         return ["fp32", "bf16"], ""
     return ["fp32"], (
@@ -216,8 +222,7 @@ def precisions(device: str) -> tuple[list[Precision], str]:
 def matrix_rate(device: str, precision: Precision, size: int | None = None) -> float:
     """Return the floating-point operations a second that one large matrix product reaches."""
     size = size or (8192 if device == "cuda" else 1536)
-    kind = torch.float32 if precision == "fp32" else torch.bfloat16
-    return 2 * size**3 / (_product_milliseconds(kind, size, device) / 1000)
+    return 2 * size**3 / (_product_milliseconds(KINDS[precision], size, device) / 1000)
 
 
 def _product_milliseconds(kind: torch.dtype, size: int, device: str = "cpu") -> float:

@@ -15,7 +15,6 @@ anew at each, as after an optimiser's step. Ways to be compared take turns in on
 from __future__ import annotations
 
 import gc
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -41,6 +40,7 @@ from measuring import (
     ratio,
     start,
     take_turns,
+    times_row,
 )
 from networks import Setup
 from ways import FLOOR, Way, fitting, step_of
@@ -136,16 +136,15 @@ def _rows(
     rate = matrix_rate(setup.device, setup.precision) if counts else 0.0
     rows: list[Json] = []
     for way in (one for one in ways if one.name in times):
-        median = statistics.median(times[way.name])
         row: Json = {"method": way.method, "looped": way.looped, "tasks": way.tasks, "batch": setup.shape.batch}
-        row["milliseconds"] = median
-        row["images_a_second"] = 1000 * setup.shape.batch / median
+        row |= times_row(times[way.name])
+        row["images_a_second"] = 1000 * setup.shape.batch / row["milliseconds"]
         if FLOOR in times:
             row["over_floor"] = ratio(times, way.name, FLOOR)
         if way.name in counts:
             row["operations"] = counts[way.name]
-            row["share_of_matrix_rate"] = counts[way.name] / (median / 1000) / rate
-        rows.append({**row, "rounds": [round(time, 3) for time in times[way.name]]})
+            row["share_of_matrix_rate"] = counts[way.name] / (row["milliseconds"] / 1000) / rate
+        rows.append(row)
     return rows
 
 
@@ -198,7 +197,7 @@ def main(
         plan, batch = replace(plan, tasks={}), loop_batch
     if rounds:
         plan = replace(plan, rounds=(rounds, rounds))
-    variant = "_".join(filter(None, (apart(shape=shape, batch=batch, whole=whole), "loops" if loop_batch else "")))
+    variant = apart(shape=shape, batch=batch, whole=whole, loops=loop_batch is not None)
     place = Place(name="step_cost", device=device, quick=quick, out=out, variant=variant)
     kinds, left_out = precisions(device)
     if left_out:

@@ -61,8 +61,7 @@ class AttentionByProducts(torch.autograd.Function):
             of_logits = _through_softmax(towards @ value.mT, weights, -1, weights.dtype)
             of_query = _scaled_product(of_logits, key, ctx.scale)
             of_key = _scaled_product(of_logits.mT, query, ctx.scale)
-        shapes = [t.shape for t in ctx.saved_tensors]
-        of_query, of_key, of_value = (t.view(s) for t, s in zip((of_query, of_key, of_value), shapes, strict=True))
+        of_query, of_key, of_value = (t.unflatten(0, gradient.shape[:2]) for t in (of_query, of_key, of_value))
         return of_query, of_key, of_value, None
 
 

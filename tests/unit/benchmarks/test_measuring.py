@@ -117,4 +117,5 @@ def test_a_run_of_its_own_kind_never_replaces_the_usual_figures(tmp_path: Path) 
     assert {small.name, other.name} == {"memory_batch_1.json", "memory_batch_128.json"}
     assert apart(shape="vit_b_16", batch=8) == "vit_b_16_batch_8"
     assert apart(shape="vit_b_16", batch=8, whole=True) == "vit_b_16_batch_8_whole"
+    assert apart(batch=32, loops=True) == "batch_32_loops"
     assert apart() == ""
